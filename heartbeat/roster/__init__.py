@@ -1,0 +1,1 @@
+"""agents.yaml: find it, read it, check it, and say where each mistake stands."""

@@ -1,0 +1,317 @@
+"""What every source promises: the protocols, and the honest report that comes with every read (rules S1 to S4).
+
+A source package has the same pieces: transports (I/O only, they raise `TransportError`), a pure translation from
+record to `Item` and `Evidence`, and a factory that the registry calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from heartbeat.errors import HeartbeatError
+from heartbeat.task import Evidence, Finding, Item
+
+
+class ReadStatus(StrEnum):
+    """How much of a source was read (rules S1, S1a)."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    DISABLED = "disabled"
+
+
+class FailureKind(StrEnum):
+    """Why a read failed, in words that a script can branch on (rule S1)."""
+
+    NOT_INSTALLED = "not_installed"
+    NOT_CONFIGURED = "not_configured"
+    UNREACHABLE = "unreachable"
+    AUTH = "auth"
+    TIMEOUT = "timeout"
+    BAD_OUTPUT = "bad_output"
+    RATE_LIMITED = "rate_limited"
+    REFUSED = "refused"
+    SERVER_ERROR = "server_error"
+    NOT_FOUND = "not_found"
+    TOO_LARGE = "too_large"
+    INCOMPLETE = "incomplete"
+    BUG = "bug"
+
+
+class TransportError(HeartbeatError):
+    """A transport could not do what was asked. `message` and `advice` are for the operator and hold no secret."""
+
+    def __init__(self, kind: FailureKind, message: str, *, advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock by which a call must have ended (rule S4)."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def left(self) -> float:
+        """Seconds that remain, never below zero."""
+        return max(0.0, self.at - time.monotonic())
+
+    def at_most(self, seconds: float) -> Deadline:
+        """The same deadline, or one `seconds` from now if that is sooner."""
+        return Deadline(min(self.at, time.monotonic() + seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One transport that was tried or passed over, and how that ended; `kind` is None where it worked."""
+
+    transport: str
+    kind: FailureKind | None
+    message: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What was read of a source, and how. `items` counts the records that came, rejected ones included.
+
+    `unknown_ids` names records that came malformed: they exist, and nothing else is known of them (rule S3).
+    """
+
+    source: str
+    status: ReadStatus
+    transport: str | None = None
+    kind: FailureKind | None = None
+    message: str = ""
+    advice: str = ""
+    items: int = 0
+    read_at: datetime | None = None
+    findings: tuple[Finding, ...] = ()
+    unknown_ids: tuple[str, ...] = ()
+    tried: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not be read; `raw` is its text, cut at 2,000 characters (rule S10)."""
+
+    source: str
+    id: str | None
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that one read of one source gave. `stale` items come from an earlier complete read (rule S2)."""
+
+    report: SourceReport
+    items: tuple[Item, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    stale: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Raw records as a transport got them. `problem` is set where not every record came (rule S3).
+
+    `extra` carries what the translation needs besides the records (agents, squads, active runs), by name.
+    """
+
+    records: Sequence[Any]
+    problem: str = ""
+    findings: tuple[Finding, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """What the pure translation made of the records."""
+
+    items: tuple[Item, ...]
+    evidence: tuple[Evidence, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class Transport(Protocol):
+    """One way to reach one system."""
+
+    @property
+    def name(self) -> str: ...
+
+    def absent(self) -> str | None:
+        """Why there is nothing to talk to here (no binary, no address); None where it is worth trying. No I/O
+        beyond the file system, never slow."""
+        ...
+
+    def fetch(self, deadline: Deadline) -> Fetched:
+        """Every record there is; raises TransportError. Idempotent, writes nothing."""
+        ...
+
+    def version(self, deadline: Deadline) -> str | None:
+        """The system's version where it tells one; raises TransportError."""
+        ...
+
+
+class Source(Protocol):
+    """What the sweep reads. `read` never raises for what the outside does: it reports it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str:
+        """Text that changes when the source would read something else (address, board, files): names its snapshot.
+        Holds no secret."""
+        ...
+
+    @property
+    def shareable(self) -> bool:
+        """Whether one read may serve other beats for a while (rule S5). Local files are cheaper to read again."""
+        ...
+
+    def read(self, deadline: Deadline, now: datetime) -> Reading: ...
+
+    def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
+        """Every transport tried on its own, for `heartbeat doctor`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How one transport of one source answered when it was tried on its own."""
+
+    transport: str
+    ok: bool
+    configured: bool
+    seconds: float
+    items: int | None = None
+    version: str | None = None
+    kind: FailureKind | None = None
+    message: str = ""
+    advice: str = ""
+
+
+Translate = Callable[[Fetched, datetime], Translated]
+"""Pure: raw records and the present to items, evidence and rejected records."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportedSource:
+    """A source that can be reached in several ways, best first.
+
+    With `automatic` the first transport that works is used and the report says which (rule S1a); otherwise there is
+    exactly one transport, and its absence is a failure.
+    """
+
+    name: str
+    identity: str
+    transports: tuple[Transport, ...]
+    translate: Translate
+    automatic: bool
+    required: bool = False
+    shareable: bool = True
+
+    def read(self, deadline: Deadline, now: datetime) -> Reading:
+        tried: list[Attempt] = []
+        present = [transport for transport in self.transports if self._is_present(transport, tried)]
+        for index, transport in enumerate(present):
+            last = index == len(present) - 1
+            share = deadline if last else deadline.at_most(deadline.left() / 2)
+            try:
+                fetched = transport.fetch(share)
+                translated = self.translate(fetched, now)
+            except TransportError as error:
+                tried.append(Attempt(transport.name, error.kind, str(error), error.advice))
+                continue
+            return self._reading(transport.name, fetched, translated, tried, now)
+        return Reading(self._failure(bool(present), tried))
+
+    def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
+        return tuple(self._probe(transport, deadline) for transport in self.transports)
+
+    def _is_present(self, transport: Transport, tried: list[Attempt]) -> bool:
+        reason = transport.absent()
+        if reason is None:
+            return True
+        tried.append(Attempt(transport.name, FailureKind.NOT_CONFIGURED, reason))
+        return False
+
+    def _reading(
+        self,
+        transport: str,
+        fetched: Fetched,
+        translated: Translated,
+        tried: list[Attempt],
+        now: datetime,
+    ) -> Reading:
+        unknown = tuple(rejected.id for rejected in translated.rejected if rejected.id is not None)
+        nameless = sum(rejected.id is None for rejected in translated.rejected)
+        problem = fetched.problem or (f"{nameless} records without a readable id" if nameless else "")
+        failures = [attempt for attempt in tried if attempt.kind is not FailureKind.NOT_CONFIGURED]
+        passed_over = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in failures)
+        report = SourceReport(
+            source=self.name,
+            status=ReadStatus.PARTIAL if problem else ReadStatus.COMPLETE,
+            transport=transport,
+            kind=FailureKind.INCOMPLETE if problem else None,
+            message="; ".join(
+                filter(None, (problem, f"fell back to {transport} ({passed_over})" if passed_over else ""))
+            ),
+            items=len(translated.items) + len(translated.rejected),
+            read_at=now,
+            findings=fetched.findings + translated.findings,
+            unknown_ids=unknown,
+            tried=(*tried, Attempt(transport, None, "")),
+        )
+        return Reading(report, translated.items, translated.evidence, translated.rejected)
+
+    def _failure(self, was_tried: bool, tried: list[Attempt]) -> SourceReport:
+        base = SourceReport(source=self.name, status=ReadStatus.FAILED, tried=tuple(tried))
+        if was_tried:
+            failures = [attempt for attempt in tried if attempt.kind is not FailureKind.NOT_CONFIGURED]
+            message = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in failures)
+            return replace(
+                base,
+                transport=failures[0].transport,
+                kind=failures[0].kind,
+                message=message,
+                advice=failures[0].advice,
+            )
+        message = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in tried)
+        if self.automatic and not self.required:
+            return replace(base, status=ReadStatus.DISABLED, kind=FailureKind.NOT_CONFIGURED, message=message)
+        return replace(base, kind=FailureKind.NOT_CONFIGURED, message=message)
+
+    def _probe(self, transport: Transport, deadline: Deadline) -> Probe:
+        reason = transport.absent()
+        if reason is not None:
+            return Probe(transport.name, False, False, 0.0, kind=FailureKind.NOT_CONFIGURED, message=reason)
+        began = time.monotonic()
+        version: str | None = None
+        try:
+            version = transport.version(deadline)
+            fetched = transport.fetch(deadline)
+        except TransportError as error:
+            seconds = time.monotonic() - began
+            return Probe(transport.name, False, True, seconds, None, version, error.kind, str(error), error.advice)
+        seconds = time.monotonic() - began
+        return Probe(transport.name, True, True, seconds, len(fetched.records), version, message=fetched.problem)
+
+
+def cut(raw: object, limit: int = 2000) -> str:
+    """A record's text for `Rejected.raw`, cut to `limit` characters."""
+    text = raw if isinstance(raw, str) else repr(raw)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

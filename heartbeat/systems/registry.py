@@ -1,0 +1,57 @@
+"""Which sources there are. A new one is a package and one line: here, or in the entry-point group of a plug-in.
+
+A factory takes the source's roster settings (checked plain data, paths absolute), the roster and the environment, and
+returns a `Source`. Plug-ins are looked up only for names that are not built in, so that start-up stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from heartbeat.errors import UsageError
+from heartbeat.roster.model import Roster
+from heartbeat.systems.base import Source
+
+ENTRY_POINT_GROUP = "heartbeat.sources"
+
+SourceFactory = Callable[[Mapping[str, Any], Roster, Mapping[str, str]], Source]
+
+BUILT_IN = {
+    "workboard": "heartbeat.systems.openclaw.source:build",
+    "multica": "heartbeat.systems.multica.source:build",
+    "todo": "heartbeat.systems.todo.source:build",
+}
+"""In source order: it decides a task's canonical key and breaks ties (rules M3, M5)."""
+
+
+def source_order(roster: Roster) -> tuple[str, ...]:
+    """Names of the roster's sources: the built-in ones in their order, then plug-ins by name."""
+    built_in = [name for name in BUILT_IN if name in roster.sources]
+    return (*built_in, *sorted(name for name in roster.sources if name not in BUILT_IN))
+
+
+def plug_in_names() -> tuple[str, ...]:
+    """Names of installed third-party sources."""
+    return tuple(sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))
+
+
+def build_source(name: str, roster: Roster, environment: Mapping[str, str]) -> Source:
+    """The source called `name` with the roster's settings; raises UsageError where no such source is installed."""
+    return _factory(name)(roster.sources[name], roster, environment)
+
+
+def _factory(name: str) -> SourceFactory:
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return cast(SourceFactory, getattr(import_module(module), attribute))
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name == name:
+            return cast(SourceFactory, point.load())
+    raise UsageError(
+        f"no source called {name!r} is installed",
+        advice=f"known sources: {', '.join((*BUILT_IN, *plug_in_names()))}; a plug-in registers itself in the "
+        f"entry-point group {ENTRY_POINT_GROUP}",
+    )
