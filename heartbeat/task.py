@@ -159,3 +159,69 @@ class Finding:
     code: str
     message: str
     refs: tuple[Ref, ...] = ()
+
+
+class State(StrEnum):
+    """What a task is to the one who works it: the words of the worklist and of the JSON output."""
+
+    READY = "ready"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    BLOCKED = "blocked"
+    REVIEW = "review"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two items that are one task, and how that is known: `reference`, `title`, or `remembered` (rules M1, M4)."""
+
+    first: Ref
+    second: Ref
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work: one item, or several of different sources that name the same work (rules M1 to M4).
+
+    `items` stand in source order; the first is the canonical one. `absent` are refs that belong to the task and could
+    not be read now. `split` means that some items are closed and some open.
+    """
+
+    items: tuple[Item, ...]
+    status: Status
+    priority: Priority
+    owner: Owner
+    due: date | None
+    archived: bool = False
+    split: bool = False
+    links: tuple[Link, ...] = ()
+    stale: tuple[Ref, ...] = ()
+    absent: tuple[Ref, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """The canonical ref (rule M3)."""
+        return self.items[0].ref
+
+    @property
+    def key(self) -> str:
+        """The canonical key, unique and stable: `source:id` (rule M3)."""
+        return str(self.items[0].ref)
+
+    @property
+    def title(self) -> str:
+        """The canonical item's title."""
+        return self.items[0].title
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """All refs, in source order."""
+        return tuple(item.ref for item in self.items)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to do: done, cancelled, or archived (rules S6, M4)."""
+        return self.archived or self.status in CLOSED
