@@ -1,0 +1,112 @@
+"""A worklist as Markdown, for an agent to read. Foreign text stands in code spans, so that it stays data (rule B8)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.cli.terminal import plain
+from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, owner_of, source_trouble
+from heartbeat.instants import to_text
+from heartbeat.task import Finding, State
+from heartbeat.worklist import Standing
+
+_Thing = TypeVar("_Thing")
+
+
+def worklist(observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> str:
+    """One agent's worklist; at most `limit` tasks a section (0: all), and what was left out is said."""
+    return "\n".join(_lines(observation, beat, patrol, limit)) + "\n"
+
+
+def code(text: str) -> str:
+    """A code span that holds the text whatever backticks are in it."""
+    shown = plain(text) or " "
+    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> Iterator[str]:
+    yield f"# Worklist of {beat.agent.id} at {to_text(observation.at)}"
+    yield ""
+    if beat.worklist is None:
+        yield beat.skipped
+        return
+    for trouble in source_trouble(observation):
+        yield f"- NOT READ: {plain(trouble)}"
+    if observation.sweep.degraded:
+        yield "- What stands under “Unknown” is not to be worked on until its source is read again."
+        yield ""
+    shown = False
+    for state, heading in SECTIONS:
+        standings = beat.worklist.in_state(state)
+        if standings:
+            shown = True
+            yield f"## {heading} ({len(standings)})"
+            yield ""
+            yield from _tasks(standings, limit, numbered=state is State.READY)
+            yield ""
+    if not shown:
+        yield "Nothing to do: no open task of this agent in any source that was read."
+        yield ""
+    yield from _findings((*beat.worklist.findings, *_source_findings(observation)), limit)
+    if patrol is not None:
+        yield from _backlog(patrol, observation)
+    yield bucket_line(beat.worklist.buckets)
+
+
+def _tasks(standings: Sequence[Standing], limit: int, *, numbered: bool) -> Iterator[str]:
+    for number, standing in enumerate(_first(standings, limit), start=1):
+        subject = standing.task
+        names = " = ".join(code(item.location or item.key) for item in subject.items)
+        due = f", due {subject.due.isoformat()}" if subject.due else ""
+        yield f"{f'{number}.' if numbered else '-'} {names} {code(subject.title)} ({subject.priority.value}{due})"
+        for reason in standing.reasons:
+            yield f"   - {code(reason)}"
+    if limit and len(standings) > limit:
+        yield f"- … and {len(standings) - limit} more: run with --limit 0"
+
+
+def _findings(findings: Sequence[Finding], limit: int) -> Iterator[str]:
+    if not findings:
+        return
+    yield f"## Findings ({len(findings)})"
+    yield ""
+    for found in _first(findings, limit):
+        yield f"- {found.code}: {code(found.message)}"
+    if limit and len(findings) > limit:
+        yield f"- … and {len(findings) - limit} more: run with --limit 0"
+    yield ""
+
+
+def _source_findings(observation: Observation) -> Iterator[Finding]:
+    for report in observation.sweep.reports:
+        yield from report.findings
+
+
+def _backlog(patrol: Patrol, observation: Observation) -> Iterator[str]:
+    yield "## Backlog of the whole platform"
+    yield ""
+    for load in patrol.backlog.sources:
+        alarm = " — BACKLOG ALARM" if load.alarm else ""
+        yield f"- {load.source}: {load.todo} todo, {load.in_progress} in progress, {load.total} in all{alarm}"
+        for subject in load.first:
+            yield f"  - {code(subject.items[0].key)} {code(owner_of(subject.owner))} {code(subject.title)}"
+    for owned in patrol.backlog.owners:
+        foreign = "" if owned.known else " — NOT IN THE ROSTER: nobody is shown this work"
+        yield (
+            f"- load of {code(owner_of(owned.owner))}: {owned.todo} todo, {owned.in_progress} in progress, "
+            f"{owned.blocked} blocked, {owned.in_review} in review{foreign}"
+        )
+    for agent in observation.roster.agents:
+        receipt = patrol.last_receipts.get(agent)
+        yield f"- last beat of {agent}: {age_of(receipt.started_at, observation.at) if receipt else 'never'}"
+    yield ""
+
+
+def _first(things: Sequence[_Thing], limit: int) -> Iterable[_Thing]:
+    return things[:limit] if limit else things

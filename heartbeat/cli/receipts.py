@@ -1,0 +1,41 @@
+"""`heartbeat receipts`: what beats left behind. Read-only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
+
+
+def receipts(
+    context: typer.Context,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent's receipts.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most N, the newest.")] = 20,
+    json_output: JsonOption = False,
+    roster: RosterOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Who beat when, what was read, where every item went. Newest first."""
+    session = Session(context, roster)
+    if agent is not None:
+        from heartbeat.beat import chosen
+
+        chosen(session.roster, [agent])
+    with session.store(read_only=True) as store:
+        found = store.receipts(agent, limit)
+    if json_output:
+        from heartbeat.cli import documents
+        from heartbeat.instants import to_text
+
+        documents.write(documents.receipts_document(found, to_text(session.now())))
+        return
+    from heartbeat.cli import tables
+
+    out = tables.console()
+    if not found:
+        whose = f" of {agent}" if agent else ""
+        out.print(tables.cell(f"No receipt{whose} yet in {session.state}: `heartbeat tick` writes one for each beat."))
+        return
+    tables.print_receipts(out, found, session.roster.timezone)

@@ -1,0 +1,216 @@
+"""Tables for people: aligned, few colours, and the same text without a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.cli.terminal import plain
+from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, owner_of
+from heartbeat.instants import format_duration
+from heartbeat.store.port import Receipt
+from heartbeat.systems.base import ReadStatus, SourceReport
+from heartbeat.task import Finding, Priority, State
+from heartbeat.worklist import Standing
+
+WIDTH_WITHOUT_TERMINAL = 140
+
+_COLOUR = {
+    ReadStatus.COMPLETE: "green",
+    ReadStatus.PARTIAL: "yellow",
+    ReadStatus.FAILED: "bold red",
+    ReadStatus.DISABLED: "dim",
+}
+_PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
+
+
+def console() -> Console:
+    """Standard output; a fixed width where there is no terminal, so that logs are not folded at 80 columns."""
+    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def cell(text: object, style: str = "") -> Text:
+    """Foreign text as a cell: one line, nothing in it is markup or an escape sequence (rule B8)."""
+    return Text(plain(str(text)), style=style)
+
+
+def grid(*columns: dict[str, Any]) -> Table:
+    """An indented table without lines."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=0)
+    for options in columns:
+        table.add_column(**options)
+    return table
+
+
+def local(instant: datetime, zone: str) -> str:
+    """An instant as the roster's people read it."""
+    return instant.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> None:
+    """One agent's worklist, findings, backlog for a patrol agent, and the count of everything."""
+    policy = beat.agent.policy
+    rhythm = policy.cron or f"every {format_duration(policy.every)}"
+    heading = f"{beat.agent.id} {beat.agent.name} · {local(observation.at, observation.roster.timezone)} · {rhythm}"
+    out.print(cell(heading, "bold"))
+    if beat.worklist is None:
+        out.print(cell(beat.skipped))
+        return
+    shown = [state for state, _ in SECTIONS if beat.worklist.in_state(state)]
+    for state, title in SECTIONS:
+        standings = beat.worklist.in_state(state)
+        if standings:
+            print_tasks(out, title, standings, limit, with_owner=False)
+    if not shown:
+        out.print()
+        out.print("Nothing to do: no open task of this agent in any source that was read.")
+    print_findings(out, beat.worklist.findings, limit)
+    if patrol is not None:
+        print_backlog(out, patrol, observation)
+    out.print()
+    receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt (dry run)"
+    out.print(cell(bucket_line(beat.worklist.buckets) + receipt, "dim"))
+
+
+def print_sources(out: Console, observation: Observation) -> None:
+    """What was read, how, and what could not be read."""
+    table = grid({}, {}, {}, {"justify": "right"}, {"overflow": "fold"})
+    for report in observation.sweep.reports:
+        age = observation.sweep.age(report.source)
+        table.add_row(
+            "",
+            cell(report.source),
+            cell(report.status.value, _COLOUR[report.status]),
+            cell(report.transport or "-"),
+            cell(f"{report.items} items"),
+            _told(report, age),
+        )
+    out.print(cell("Sources", "bold"))
+    out.print(table)
+    print_findings(out, [found for report in observation.sweep.reports for found in report.findings], 20)
+
+
+def _told(report: SourceReport, age: float | None) -> Text:
+    when = "" if age is None or age < 1 else f"read {format_duration(age)} ago"
+    kind = report.kind.value if report.kind and report.status is not ReadStatus.DISABLED else ""
+    parts = [part for part in (when, ": ".join(filter(None, (kind, report.message))), report.advice) if part]
+    return cell("; ".join(parts))
+
+
+def print_tasks(out: Console, title: str, standings: Sequence[Standing], limit: int, *, with_owner: bool) -> None:
+    """One section of a worklist: priority, names, owner on request, title with its reasons below, due date."""
+    table = grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}, {"no_wrap": True})
+    for standing in standings[:limit] if limit else standings:
+        subject = standing.task
+        names = " = ".join(item.key for item in subject.items)
+        said = cell(subject.title)
+        for reason in standing.reasons:
+            said.append("\n").append_text(cell(reason, "dim"))
+        table.add_row(
+            "",
+            cell(subject.priority.value, _PRIORITY_COLOUR.get(subject.priority, "")),
+            cell(names),
+            cell(owner_of(subject.owner) if with_owner else ""),
+            said,
+            cell(f"due {subject.due.isoformat()}" if subject.due else ""),
+        )
+    out.print()
+    out.print(cell(f"{title} ({len(standings)})", "bold"))
+    out.print(table)
+    if limit and len(standings) > limit:
+        out.print(cell(f"  … and {len(standings) - limit} more: --limit 0 shows all", "dim"))
+
+
+def print_findings(out: Console, findings: Sequence[Finding], limit: int) -> None:
+    """What a person should know; nothing where there is nothing."""
+    if not findings:
+        return
+    table = grid({"no_wrap": True, "style": "yellow"}, {"overflow": "fold"})
+    for found in findings[:limit] if limit else findings:
+        table.add_row("", cell(found.code), cell(found.message))
+    out.print()
+    out.print(cell(f"Findings ({len(findings)})", "bold"))
+    out.print(table)
+    if limit and len(findings) > limit:
+        out.print(cell(f"  … and {len(findings) - limit} more: --json shows all", "dim"))
+
+
+def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> None:
+    """The whole platform: every source's load and first items, every owner's load, every agent's last beat."""
+    out.print()
+    out.print(cell("Backlog of the whole platform", "bold"))
+    table = grid({}, {"justify": "right"}, {"justify": "right"}, {"justify": "right"}, {})
+    for load in patrol.backlog.sources:
+        alarm = cell("backlog alarm: more than 5 to do", "bold red") if load.alarm else cell("")
+        counts = (f"{load.todo} todo", f"{load.in_progress} in progress", f"{load.total} in all")
+        table.add_row("", cell(load.source), *(cell(count) for count in counts), alarm)
+    out.print(table)
+    listed = grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "ellipsis", "no_wrap": True})
+    for load in patrol.backlog.sources:
+        for subject in load.first:
+            own = next(item for item in subject.items if item.ref.source == load.source)
+            listed.add_row("", cell(load.source, "dim"), cell(own.key), cell(owner_of(subject.owner)), cell(own.title))
+    if listed.row_count:
+        out.print(cell("  waiting, the first of each source", "dim"))
+        out.print(listed)
+    _print_load(out, patrol, observation)
+
+
+def _print_load(out: Console, patrol: Patrol, observation: Observation) -> None:
+    loads = {load.owner.id: load for load in patrol.backlog.owners if load.known and load.owner.kind.value == "agent"}
+    table = grid({}, *({"justify": "right"} for _ in range(4)), {})
+    for agent in observation.roster.agents.values():
+        load = loads.get(agent.id)
+        counts = (load.todo, load.in_progress, load.blocked, load.in_review) if load else (0, 0, 0, 0)
+        words = ("todo", "in progress", "blocked", "in review")
+        receipt = patrol.last_receipts.get(agent.id)
+        seen = age_of(receipt.started_at, observation.at) if receipt else "never"
+        cells = [cell(f"{count} {word}", "" if count else "dim") for count, word in zip(counts, words, strict=True)]
+        table.add_row("", cell(agent.id), *cells, cell(f"last beat {seen}", "" if receipt else "yellow"))
+    out.print(cell("  load of each agent", "dim"))
+    out.print(table)
+    for load in patrol.backlog.owners:
+        if load.owner.id not in loads:
+            told = f"{owner_of(load.owner)}: {load.todo} todo, {load.in_progress} in progress"
+            warning = "" if load.known else " — not in the roster: nobody is shown this work"
+            out.print(cell(f"  {told}{warning}", "yellow" if warning else "dim"))
+
+
+def print_receipts(out: Console, receipts: Iterable[Receipt], zone: str) -> None:
+    """Receipts, newest first."""
+    table = grid({}, {}, {}, {}, {"overflow": "fold"}, {"overflow": "fold"})
+    for receipt in receipts:
+        troubled = [
+            f"{source.get('name')}: {source.get('kind') or source.get('status')}"
+            for source in receipt.sources
+            if source.get("status") in ("failed", "partial")
+        ]
+        took = (receipt.ended_at - receipt.started_at).total_seconds()
+        table.add_row(
+            "",
+            cell(receipt.id[:8]),
+            cell(receipt.agent),
+            cell(local(receipt.started_at, zone)),
+            cell(f"{receipt.outcome} in {took:.1f}s", "" if receipt.outcome == "done" else "yellow"),
+            cell(bucket_line(receipt.buckets)),
+            cell("; ".join((*troubled, *receipt.reasons)), "yellow"),
+        )
+    out.print(table)
+
+
+def by_state(standings: Sequence[Standing]) -> Iterable[tuple[str, Sequence[Standing]]]:
+    """Non-empty sections for a list of tasks of many owners, closed ones last."""
+    for state, title in (*SECTIONS, (State.DONE, "Closed")):
+        chosen = [standing for standing in standings if standing.state is state]
+        if chosen:
+            yield title, chosen

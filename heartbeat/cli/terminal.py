@@ -1,0 +1,60 @@
+"""Text on its way to a terminal: foreign characters that would move the cursor or hide text are made visible (B8)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands, such as a window title
+    r"|\x1b[P^_X][^\x1b]*(?:\x1b\\)?"  # other strings
+    r"|\x1b[ -/]*[0-~]"
+)
+_JOINERS = {"\u200c", "\u200d"}
+"""Zero-width joiners build emoji and Indic letters; they hide nothing."""
+
+
+def plain(text: str) -> str:
+    """One line of printable text: escape sequences and invisible or direction-changing characters removed."""
+    if text.isascii() and text.isprintable():
+        return text
+    bare = _SEQUENCES.sub("", text)
+    return "".join(_shown(character) for character in bare).strip()
+
+
+def _shown(character: str) -> str:
+    if character in "\t\n\r\v\f\u2028\u2029\x85":
+        return " "
+    category = unicodedata.category(character)
+    if category in ("Cc", "Cs", "Co", "Cn"):
+        return ""
+    if category == "Cf" and character not in _JOINERS:
+        return ""
+    return character
+
+
+def clipped(text: str, width: int) -> str:
+    """Plain text of at most `width` columns; wide (CJK) characters count two."""
+    shown = plain(text)
+    used = 0
+    for index, character in enumerate(shown):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 0 if unicodedata.combining(character) else 1
+        if used > width:
+            return _fit(shown[:index], width) + "…"
+    return shown
+
+
+def _fit(text: str, width: int) -> str:
+    """Room for the ellipsis: drop from the end until one column is free."""
+    while text and columns(text) > width - 1:
+        text = text[:-1]
+    return text
+
+
+def columns(text: str) -> int:
+    """How many terminal columns the text takes."""
+    return sum(
+        2 if unicodedata.east_asian_width(character) in "WF" else 0 if unicodedata.combining(character) else 1
+        for character in text
+    )

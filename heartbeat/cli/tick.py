@@ -1,0 +1,194 @@
+"""`heartbeat tick`: a beat, on record. `heartbeat worklist`: the same view for the agent itself, read-only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heartbeat.cli.session import (
+    AtOption,
+    DebugOption,
+    FreshOption,
+    JsonOption,
+    RosterOption,
+    Session,
+    StrictOption,
+    instant,
+    progress,
+)
+from heartbeat.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from heartbeat.beat import Observation, Patrol, Tick
+    from heartbeat.store.port import Store
+
+
+class Format(StrEnum):
+    """How a worklist is printed for reading."""
+
+    TABLE = "table"
+    MD = "md"
+
+
+AgentsArgument = Annotated[list[str] | None, typer.Argument(metavar="AGENT...", help="Agents of the roster.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every agent of the roster.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="For people (table) or for a model (md).")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=0, metavar="N", help="At most N tasks a section; 0 shows all. JSON has all.")
+]
+
+
+def tick(
+    context: typer.Context,
+    agents: AgentsArgument = None,
+    all_agents: AllOption = False,
+    json_output: JsonOption = False,
+    format_: FormatOption = Format.TABLE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing anywhere: no receipt, no slot.")] = False,
+    fresh: FreshOption = False,
+    strict: StrictOption = False,
+    at: AtOption = None,
+    limit: LimitOption = 50,
+    roster: RosterOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """One beat: read the three sources, merge, put it on record, print the worklist. Made for schedulers."""
+    from heartbeat import beat
+
+    session = Session(context, roster)
+    named = _named(session, agents, all_agents)
+    if at is not None and not dry_run:
+        raise UsageError("--at judges another instant than now, and a beat is on record", advice="add --dry-run")
+    if not named:
+        raise UsageError("no agent to beat for", advice="name one or more agents, or use --all")
+    moment = instant(at)
+    team = beat.chosen(session.roster, named)
+    with session.store(read_only=dry_run) as store:
+        cache = session.cache(read_only=dry_run)
+        progress("reading the sources …")
+        if dry_run:
+            deadline = beat.patience([agent.policy for agent in team])
+            seen = beat.observe(
+                session.roster,
+                session.environment,
+                store,
+                cache,
+                now=session.now(),
+                deadline=deadline,
+                at=moment,
+                fresh=fresh,
+            )
+            result = beat.rehearse(seen, team)
+        else:
+            locks = session.state / "locks"
+            result = beat.tick(
+                session.roster, team, session.environment, store, cache, locks, clock=session.now, fresh=fresh
+            )
+        _print(result, store, json_output=json_output, format_=format_, limit=limit, single=not all_agents)
+    _end(result.observation, strict)
+
+
+def worklist(
+    context: typer.Context,
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="An agent of the roster.")],
+    json_output: JsonOption = False,
+    format_: FormatOption = Format.MD,
+    fresh: FreshOption = False,
+    strict: StrictOption = False,
+    at: AtOption = None,
+    limit: LimitOption = 50,
+    roster: RosterOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """What an agent has to do now. Read-only: no receipt, no slot, no write; agents run this themselves."""
+    from heartbeat import beat
+
+    session = Session(context, roster)
+    team = beat.chosen(session.roster, [agent])
+    moment = instant(at)
+    with session.store(read_only=True) as store:
+        seen = beat.observe(
+            session.roster,
+            session.environment,
+            store,
+            session.cache(read_only=True),
+            now=session.now(),
+            deadline=beat.patience([member.policy for member in team]),
+            at=moment,
+            fresh=fresh,
+        )
+        result = beat.rehearse(seen, team)
+        _print(result, store, json_output=json_output, format_=format_, limit=limit, single=True)
+    _end(result.observation, strict)
+
+
+def _named(session: Session, agents: list[str] | None, everybody: bool) -> list[str]:
+    if everybody and agents:
+        raise UsageError("--all and agent names do not go together", advice="use one of them")
+    return list(session.roster.agents) if everybody else list(dict.fromkeys(agents or []))
+
+
+def _print(result: Tick, store: Store, *, json_output: bool, format_: Format, limit: int, single: bool) -> None:
+    patrols = _patrols(result, store)
+    if json_output:
+        _print_json(result, patrols, single=single)
+    elif format_ is Format.MD:
+        _print_markdown(result, patrols, limit)
+    else:
+        _print_tables(result, patrols, limit)
+
+
+def _patrols(result: Tick, store: Store) -> dict[str, Patrol]:
+    from heartbeat.beat import patrol
+
+    walking = [each.agent.id for each in result.beats if each.agent.patrol and each.worklist is not None]
+    if result.observation is None or not walking:
+        return {}
+    seen = patrol(result.observation, store)
+    return dict.fromkeys(walking, seen)
+
+
+def _print_json(result: Tick, patrols: dict[str, Patrol], *, single: bool) -> None:
+    from heartbeat.cli import documents
+
+    if single and len(result.beats) == 1:
+        beat = result.beats[0]
+        documents.write(documents.tick_document(result, beat, patrols.get(beat.agent.id)))
+    else:
+        documents.write(documents.ticks_document(result, patrols))
+
+
+def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
+    from heartbeat.cli import markdown
+
+    for beat in result.beats:
+        if result.observation is None:
+            typer.echo(beat.skipped)
+        else:
+            typer.echo(markdown.worklist(result.observation, beat, patrols.get(beat.agent.id), limit))
+
+
+def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
+    from heartbeat.cli import tables
+
+    out = tables.console()
+    if result.observation is None:
+        for beat in result.beats:
+            out.print(tables.cell(beat.skipped))
+        return
+    tables.print_sources(out, result.observation)
+    for beat in result.beats:
+        out.print()
+        tables.print_beat(out, result.observation, beat, patrols.get(beat.agent.id), limit)
+
+
+def _end(observation: Observation | None, strict: bool) -> None:
+    if strict and observation is not None and observation.sweep.degraded:
+        from heartbeat.cli.session import complain
+        from heartbeat.cli.wording import source_trouble
+
+        for trouble in source_trouble(observation):
+            complain(trouble)
+        raise typer.Exit(Exit.INCOMPLETE)

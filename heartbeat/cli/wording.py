@@ -1,0 +1,49 @@
+"""Words that the table and the Markdown form share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from heartbeat.beat import Observation
+from heartbeat.instants import format_duration
+from heartbeat.systems.base import ReadStatus
+from heartbeat.task import Owner, OwnerKind, State
+
+SECTIONS = (
+    (State.IN_PROGRESS, "In progress"),
+    (State.READY, "Ready"),
+    (State.BLOCKED, "Blocked"),
+    (State.REVIEW, "In review"),
+    (State.WAITING, "Waiting"),
+    (State.UNKNOWN, "Unknown"),
+)
+"""The parts of a worklist in the order in which they are worth reading."""
+
+
+def age_of(then: datetime, now: datetime) -> str:
+    """`3m ago`, or `just now`; an instant ahead of now is just now."""
+    seconds = (now - then).total_seconds()
+    return "just now" if seconds < 1 else f"{format_duration(seconds)} ago"
+
+
+def owner_of(owner: Owner) -> str:
+    """Who owns a task, for people."""
+    if owner.kind is OwnerKind.NOBODY:
+        return "nobody"
+    return f"{owner.id} (a person)" if owner.kind is OwnerKind.PERSON else owner.id
+
+
+def source_trouble(observation: Observation) -> Iterator[str]:
+    """One line for each source that is in use and was not read completely."""
+    for report in observation.sweep.reports:
+        if report.status in (ReadStatus.FAILED, ReadStatus.PARTIAL):
+            kind = f" ({report.kind.value})" if report.kind else ""
+            advice = f" — {report.advice}" if report.advice else ""
+            yield f"{report.source} {report.status.value}{kind}: {report.message}{advice}"
+
+
+def bucket_line(buckets: Mapping[str, int]) -> str:
+    """Where every item of the sweep went (rule S10)."""
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in buckets.items() if count)
+    return f"{sum(buckets.values())} items: {told}" if told else "0 items"

@@ -1,0 +1,202 @@
+"""What works and what does not, with what to do about it: every transport tried, versions, files, state.
+
+`examine` does the I/O; each part gives `Check`s, the worst of which decides the exit code.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from heartbeat import __version__
+from heartbeat.errors import HeartbeatError
+from heartbeat.instants import format_duration, to_text
+from heartbeat.roster.model import Agent, Roster
+from heartbeat.store.port import Store
+from heartbeat.systems.base import Deadline, Probe
+from heartbeat.systems.registry import build_source, source_order
+
+FILE_LIMIT = 5 * 1024
+"""Bytes of HEARTBEAT.md or AGENTS.md from which on a model wastes context on them (template v2.0)."""
+
+SCRATCH_SINCE = (2026, 8)
+"""From this OpenClaw version on HEARTBEAT.md is no longer read by itself (contract 5)."""
+
+
+class Level(StrEnum):
+    """How bad it is: `failed` makes `heartbeat doctor` exit 1."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `area` groups them: program, state, a source's name, an agent's id."""
+
+    area: str
+    subject: str
+    level: Level
+    message: str
+    advice: str = ""
+
+
+def examine(
+    roster: Roster,
+    environment: Mapping[str, str],
+    open_store: Callable[[], Store],
+    *,
+    patience: float,
+    on_progress: Callable[[str], None],
+) -> tuple[Check, ...]:
+    """Every check, in the order in which to read them. `patience` is seconds for each source."""
+    checks = [_program(), *_state(open_store)]
+    versions: dict[str, str] = {}
+    for name in source_order(roster):
+        on_progress(f"trying {name} …")
+        checks.extend(_source(name, roster, environment, Deadline.after(patience), versions))
+    for agent in roster.agents.values():
+        checks.extend(_agent(agent, roster, versions.get("workboard")))
+    return tuple(checks)
+
+
+def _program() -> Check:
+    return Check("program", "heartbeat", Level.OK, f"{__version__} on Python {platform.python_version()}")
+
+
+def _state(open_store: Callable[[], Store]) -> Iterator[Check]:
+    try:
+        with open_store() as store:
+            stone = store.tombstone()
+            receipts = store.last_receipts()
+    except HeartbeatError as error:
+        yield Check("state", "store", Level.FAILED, str(error), error.advice)
+        return
+    if stone is not None:
+        lost = f"{stone.reason} at {to_text(stone.at)}; heartbeat only observes until you accept that"
+        kept = f"the damaged file is {stone.quarantined}" if stone.quarantined else "restore a backup if you have one"
+        yield Check("state", "store", Level.FAILED, lost, kept)
+    else:
+        yield Check("state", "store", Level.OK, f"receipts of {len(receipts)} agents")
+
+
+def _source(
+    name: str, roster: Roster, environment: Mapping[str, str], deadline: Deadline, versions: dict[str, str]
+) -> Iterator[Check]:
+    try:
+        probes = build_source(name, roster, environment).probe(deadline)
+    except HeartbeatError as error:
+        yield Check(name, "source", Level.FAILED, str(error), error.advice)
+        return
+    explicit = roster.sources[name].get("transport", "auto") != "auto" or bool(roster.sources[name].get("required"))
+    works = any(probe.ok for probe in probes)
+    for probe in probes:
+        if probe.version:
+            versions.setdefault(name, probe.version)
+        yield _transport(name, probe, needed=explicit or probe.configured, works=works)
+    if not works and not any(probe.configured for probe in probes):
+        level = Level.FAILED if explicit else Level.NOTE
+        yield Check(name, "source", level, "not in use: nothing of it was found", _how_to_use(name))
+
+
+def _transport(name: str, probe: Probe, *, needed: bool, works: bool) -> Check:
+    if probe.ok:
+        version = f" {probe.version}" if probe.version else ""
+        partial = f"; {probe.message}" if probe.message else ""
+        told = f"{probe.items} items in {format_duration_precise(probe.seconds)}{version}{partial}"
+        return Check(name, probe.transport, Level.WARNING if partial else Level.OK, told)
+    if not probe.configured:
+        return Check(name, probe.transport, Level.NOTE, f"not set up: {probe.message}", probe.advice)
+    kind = f"{probe.kind.value}: " if probe.kind else ""
+    level = Level.WARNING if works or not needed else Level.FAILED
+    return Check(name, probe.transport, level, f"{kind}{probe.message}", probe.advice)
+
+
+def format_duration_precise(seconds: float) -> str:
+    """Milliseconds below a second, tenths below ten, whole units above."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
+
+
+_HOW = {
+    "workboard": "set OPENCLAW_GATEWAY_PORT and OPENCLAW_GATEWAY_TOKEN, or run where `openclaw` is on PATH",
+    "multica": "set MULTICA_SERVER_URL, MULTICA_TOKEN and MULTICA_WORKSPACE_ID, or run `multica login`",
+    "todo": "give the agents a `workspace`, or the roster a `workspaces` directory",
+}
+
+
+def _how_to_use(name: str) -> str:
+    return f"to use it: {_HOW[name]}" if name in _HOW else ""
+
+
+def _agent(agent: Agent, roster: Roster, openclaw: str | None) -> Iterator[Check]:
+    if agent.multica_id is None and "multica" in roster.sources:
+        yield Check(agent.id, "multica_id", Level.NOTE, "none: no Multica issue can be this agent's")
+    if agent.workspace is None:
+        yield Check(agent.id, "workspace", Level.NOTE, "none: no TODO file is read for this agent")
+        return
+    if not agent.workspace.is_dir():
+        advice = "correct `workspace` in the roster, or create the directory"
+        yield Check(agent.id, "workspace", Level.WARNING, f"{agent.workspace} does not exist", advice)
+        return
+    yield from _files(agent, agent.workspace, openclaw)
+
+
+def _files(agent: Agent, workspace: Path, openclaw: str | None) -> Iterator[Check]:
+    heartbeat_file = workspace / "HEARTBEAT.md"
+    for path in (heartbeat_file, workspace / "AGENTS.md"):
+        size = _size(path)
+        if size is not None and size > FILE_LIMIT:
+            told = f"{size} bytes; over {FILE_LIMIT} a model spends context on it at every turn"
+            advice = "keep core rules only; move the rest to docs/ and refer to it"
+            yield Check(agent.id, path.name, Level.WARNING, told, advice)
+    if not heartbeat_file.exists():
+        yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, "missing", f"heartbeat render {agent.id}")
+    yield from _reads_heartbeat_file(agent, workspace, openclaw)
+
+
+def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None) -> Iterator[Check]:
+    """OpenClaw from 2026.8 on reads HEARTBEAT.md only where AGENTS.md or a prompt tells the agent to (contract 5)."""
+    if openclaw is None or version_numbers(openclaw) < SCRATCH_SINCE:
+        return
+    told = _text(workspace / "AGENTS.md")
+    if re.search(r"HEARTBEAT\.md|heartbeat worklist", told):
+        return
+    message = f"OpenClaw {openclaw} does not read it by itself, and AGENTS.md does not mention it"
+    advice = (
+        f"add a line to AGENTS.md: at every heartbeat read HEARTBEAT.md and run `heartbeat worklist {agent.id}`; "
+        "`openclaw doctor --fix` may remove the file: render again after it"
+    )
+    yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, message, advice)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """`2026.9.6` as (2026, 9, 6); numbers only, so that a suffix does not matter."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+def worst(checks: Iterable[Check]) -> Level:
+    """The worst level there is."""
+    order = list(Level)
+    return max((check.level for check in checks), key=order.index, default=Level.OK)

@@ -1,0 +1,1 @@
+"""When an agent's beats are due."""

@@ -1,0 +1,138 @@
+"""One look at all sources: concurrently, each with its own deadline, through the shared snapshot (rules S1 to S5).
+
+A source that hangs is left behind at its deadline and reported; the others go on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+
+from heartbeat.errors import HeartbeatError
+from heartbeat.instants import format_duration
+from heartbeat.roster.model import Roster
+from heartbeat.systems.base import Deadline, FailureKind, Reading, ReadStatus, Source, SourceReport
+from heartbeat.systems.registry import build_source, source_order
+from heartbeat.systems.snapshot import SnapshotCache
+from heartbeat.worklist import Sight
+
+_GRACE = 0.5
+"""Seconds that a source may take beyond its deadline to say itself that it ran out of time."""
+
+SourceBuilder = Callable[[str, Roster, Mapping[str, str]], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The readings of all sources, in source order, at one instant."""
+
+    readings: Mapping[str, Reading]
+    now: datetime
+
+    @property
+    def reports(self) -> tuple[SourceReport, ...]:
+        """One report a source, in source order."""
+        return tuple(reading.report for reading in self.readings.values())
+
+    @property
+    def incomplete(self) -> frozenset[str]:
+        """Sources of which not everything is known now, the disabled ones aside (rule S2)."""
+        healthy = (ReadStatus.COMPLETE, ReadStatus.DISABLED)
+        return frozenset(report.source for report in self.reports if report.status not in healthy)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether any source in use was not read completely."""
+        return bool(self.incomplete)
+
+    def sight(self) -> Sight:
+        """What the core works on."""
+        readings = self.readings.values()
+        return Sight(
+            items=tuple(item for reading in readings for item in reading.items),
+            sources=tuple(self.readings),
+            stale=tuple(item for reading in readings for item in reading.stale),
+            stale_since={
+                name: f"{format_duration(self.age(name) or 0)} ago"
+                for name, reading in self.readings.items()
+                if reading.stale
+            },
+            incomplete=self.incomplete,
+            unknown_ids=frozenset(name for report in self.reports for name in report.unknown_ids),
+            rejected=sum(len(reading.rejected) for reading in readings),
+        )
+
+    def age(self, source: str) -> float | None:
+        """Seconds since the data shown for a source was read; None where there is none."""
+        read_at = self.readings[source].report.read_at
+        return None if read_at is None else max(0.0, (self.now - read_at).total_seconds())
+
+
+def sweep(
+    roster: Roster,
+    environment: Mapping[str, str],
+    cache: SnapshotCache,
+    *,
+    now: datetime,
+    deadline: Deadline,
+    ttl: timedelta,
+    fresh: bool,
+    build: SourceBuilder = build_source,
+) -> Sweep:
+    """Read every source of the roster. Raises UsageError where the roster names a source that is not installed."""
+    names = source_order(roster)
+    results: SimpleQueue[tuple[str, Reading | BaseException]] = SimpleQueue()
+    limits = {name: deadline.at_most(_timeout(roster, name)) for name in names}
+
+    def read(name: str) -> None:
+        try:
+            source = build(name, roster, environment)
+            results.put((name, cache.read(source, deadline=limits[name], now=now, ttl=ttl, fresh=fresh)))
+        except BaseException as error:
+            results.put((name, error))
+
+    for name in names:
+        threading.Thread(target=read, args=(name,), name=f"read-{name}", daemon=True).start()
+    collected = _collect(results, limits)
+    readings = {name: _reading(name, collected.get(name), cache, roster) for name in names}
+    return Sweep(readings, now)
+
+
+def _timeout(roster: Roster, name: str) -> float:
+    return float(roster.sources[name].get("timeout", 60.0))
+
+
+def _collect(
+    results: SimpleQueue[tuple[str, Reading | BaseException]], limits: Mapping[str, Deadline]
+) -> dict[str, Reading | BaseException]:
+    """What arrived in time. Threads of sources that did not answer are abandoned; they die with the process."""
+    collected: dict[str, Reading | BaseException] = {}
+    while len(collected) < len(limits):
+        waiting = [limit for name, limit in limits.items() if name not in collected]
+        try:
+            name, result = results.get(timeout=max(limit.left() for limit in waiting) + _GRACE)
+        except Empty:
+            break
+        collected[name] = result
+    return collected
+
+
+def _reading(name: str, result: Reading | BaseException | None, cache: SnapshotCache, roster: Roster) -> Reading:
+    if isinstance(result, Reading):
+        return result
+    if isinstance(result, HeartbeatError):
+        raise result
+    if result is None:
+        seconds = _timeout(roster, name)
+        message = f"did not answer within its deadline (at most {seconds:g}s) and was left behind"
+        report = SourceReport(name, ReadStatus.FAILED, kind=FailureKind.TIMEOUT, message=message)
+    elif isinstance(result, Exception):
+        message = f"the source failed with {type(result).__name__}: {result}"
+        advice = "a bug in this source: run with --debug and report it"
+        report = SourceReport(name, ReadStatus.FAILED, kind=FailureKind.BUG, message=message, advice=advice)
+    else:
+        raise result
+    return cache.with_stale(Reading(replace(report, transport=None)))
