@@ -21,7 +21,7 @@ from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.backlog import Backlog, backlog
 from heartbeat.schedule.slots import current_slot
-from heartbeat.store.locks import try_exclusive
+from heartbeat.store.locks import Lock, try_exclusive
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.store.port import Outcome, Receipt, Store
 from heartbeat.sweep import Sweep, sweep
@@ -138,10 +138,12 @@ def tick(
     """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1)."""
     started = clock()
     with ExitStack() as held:
-        busy = {agent.id for agent in agents if not held.enter_context(try_exclusive(locks / f"{agent.id}.lock"))}
-        free = [agent for agent in agents if agent.id not in busy]
+        taken = {
+            agent.id: held.enter_context(try_exclusive(locks / f"{agent.id}.lock", purpose="tick")) for agent in agents
+        }
+        free = [agent for agent in agents if taken[agent.id].held]
         if not free:
-            return Tick(None, tuple(_skip(agent) for agent in agents))
+            return Tick(None, tuple(_skip(agent, taken[agent.id]) for agent in agents))
         try:
             observation = observe(
                 roster,
@@ -158,7 +160,7 @@ def tick(
         ended = clock()
         beats = {agent.id: _beat(observation, agent, started, ended) for agent in free}
         _record(store, observation, [beat.receipt for beat in beats.values() if beat.receipt], started)
-        return Tick(observation, tuple(beats.get(agent.id) or _skip(agent) for agent in agents))
+        return Tick(observation, tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents))
 
 
 def rehearse(observation: Observation, agents: Sequence[Agent]) -> Tick:
@@ -174,8 +176,9 @@ def patrol(observation: Observation, store: Store) -> Patrol:
     return Patrol(load, store.last_receipts())
 
 
-def _skip(agent: Agent) -> Beat:
-    return Beat(agent, None, None, f"another tick of {agent.id} is running; this one does nothing")
+def _skip(agent: Agent, lock: Lock) -> Beat:
+    holder = f" ({lock.holder})" if lock.holder else ""
+    return Beat(agent, None, None, f"another tick of {agent.id} is running{holder}; this one does nothing")
 
 
 def _beat(observation: Observation, agent: Agent, started: datetime, ended: datetime) -> Beat:

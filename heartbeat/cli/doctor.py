@@ -31,7 +31,7 @@ def doctor(
     session = Session(context, roster)
 
     def open_store() -> Store:
-        from heartbeat.store.sqlite import open_store_read_only
+        from heartbeat.store.opening import open_store_read_only
 
         return open_store_read_only(session.state)
 

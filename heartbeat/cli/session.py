@@ -83,7 +83,7 @@ class Session:
     @contextmanager
     def store(self, *, read_only: bool) -> Iterator[Store]:
         """The store of the state directory, closed at the end. Raises StateError."""
-        from heartbeat.store.sqlite import open_store, open_store_read_only
+        from heartbeat.store.opening import open_store, open_store_read_only
 
         opened = open_store_read_only(self.state) if read_only else open_store(self.state, self.now())
         with opened as store:

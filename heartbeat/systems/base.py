@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from heartbeat.deadline import Deadline as Deadline
 from heartbeat.errors import HeartbeatError
 from heartbeat.task import Evidence, Finding, Item
 
@@ -50,25 +51,6 @@ class TransportError(HeartbeatError):
     def __init__(self, kind: FailureKind, message: str, *, advice: str = "") -> None:
         super().__init__(message, advice=advice)
         self.kind = kind
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """A point on the monotonic clock by which a call must have ended (rule S4)."""
-
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        return cls(time.monotonic() + seconds)
-
-    def left(self) -> float:
-        """Seconds that remain, never below zero."""
-        return max(0.0, self.at - time.monotonic())
-
-    def at_most(self, seconds: float) -> Deadline:
-        """The same deadline, or one `seconds` from now if that is sooner."""
-        return Deadline(min(self.at, time.monotonic() + seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""The `heartbeat` command run inside the test process: quick, with its own arguments, directory and environment."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from heartbeat.cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON."""
+        return json.loads(self.out)
+
+
+def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
+    """One call with nothing in the environment but HOME (the directory itself) and what is given."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    home = {"HOME": str(cwd), "PATH": os.environ.get("PATH", ""), **environment}
+    before = Path.cwd()
+    os.chdir(cwd)
+    try:
+        with (
+            patch.dict(os.environ, home, clear=True),
+            patch.object(sys, "argv", ["heartbeat", *map(str, words)]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = _run()
+    finally:
+        os.chdir(before)
+    out.flush()
+    return Result(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
+
+
+def _run() -> int:
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def tree(directory: Path) -> dict[str, bytes | None]:
+    """Every file below a directory with its bytes, and every directory: to show that nothing changed."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in sorted(directory.rglob("*"))
+    }
