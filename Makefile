@@ -42,7 +42,7 @@ wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 	$(BIN)/python .ci/try_wheel.py dist
 
-test-openclaw: $(INSTALLED) ## the same suite on a real OpenClaw Gateway (needs npm; cached)
+test-openclaw: $(INSTALLED) ## the same suite on a real OpenClaw Gateway (installed once into a cache)
 	$(BIN)/python -m tests.real.install
 	$(BIN)/python -m pytest -m openclaw
 
