@@ -17,6 +17,7 @@ from typing import Any
 from heartbeat.errors import UsageError
 from heartbeat.instants import format_duration
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.rules.backlog import ALARM_ABOVE, FIRST
 
 Values = Mapping[str, Any]
 
@@ -24,11 +25,11 @@ STALLED_ROUNDS = 3
 """Rounds without progress that make a task over its runtime limit a stalled one (rule T4)."""
 
 REPEAT_WINDOW = timedelta(hours=24)
-"""Recoveries of one task within this time climb the ladder (rule L3)."""
+"""Recoveries of one task within this time climb the ladder (rule L3), unless the roster says another."""
 
 KNOWN: Mapping[str, str] = {
     "agent": "id, name, class_id, class_label, multica_id (empty where there is none), patrol (true or false), backup "
-    "(a name, or empty), checks (a list of text)",
+    "(a name, or empty), checks (a list of text: its own, then its class's)",
     "command": "the command line that finds this roster: `heartbeat`, or `heartbeat --roster PATH`",
     "every": "the rhythm: `10 分钟`; empty where `cron` is set",
     "cron": "the cron expression that replaces `every`; empty where there is none",
@@ -41,14 +42,17 @@ KNOWN: Mapping[str, str] = {
     "max_rounds": "the round budget of a task: 50",
     "warn_rounds": "80 % of `max_rounds`, rounded up: 40",
     "notify": "who is told, in order: `COO + 创建者`",
-    "coo": "how the COO is called in this agent's file; the operator where the team has no agent `coo`",
+    "coo": "COO; the operator where the team has no agent `coo`",
     "operator": "the person in charge: the roster's name, or 负责人",
     "recovery": "how far heartbeat goes by itself: observe, notify or act",
+    "recovery_status": "the status that a recovered Multica issue gets: blocked or todo",
     "first_silent": "true where the first time-out of a task raises no alarm (`escalation.first: silent`)",
-    "repeat_window": "recoveries within this time climb the ladder, short: `24h`",
+    "repeat_window": "recoveries within this time climb the ladder: `24 小时`",
     "parent_rule": "what a Multica parent issue means: started, strict or off",
     "sources": "names of the sources that are read for this agent, in order of priority",
     "todo_files": "the files of the workspace that are read for tasks",
+    "backlog_alarm": "more open items than this in one source are a backlog: 5",
+    "backlog_first": "how many of them are listed: 10",
     "template": "name and digest of the template file",
     "heartbeat_version": "the version of this tool",
 }
@@ -60,7 +64,7 @@ def values_of(roster: Roster, agent: Agent, *, command: str = "heartbeat") -> di
     return {
         "agent": {
             "id": agent.id,
-            "name": as_data(agent.name),
+            "name": as_data(agent.name) or agent.id,
             "class_id": as_data(agent.class_id),
             "class_label": as_data(agent.class_label),
             "multica_id": as_data(agent.multica_id or ""),
@@ -80,14 +84,17 @@ def values_of(roster: Roster, agent: Agent, *, command: str = "heartbeat") -> di
         "max_rounds": policy.max_rounds,
         "warn_rounds": warn_rounds(policy.max_rounds),
         "notify": notify_phrase(roster, agent),
-        "coo": _target_name(roster, agent, "coo") if "coo" in roster.agents else _operator_name(roster),
+        "coo": "COO" if "coo" in roster.agents else _operator_name(roster),
         "operator": _operator_name(roster),
         "recovery": policy.recovery.value,
+        "recovery_status": as_data(str(roster.extra.get("recovery_status", "blocked"))),
         "first_silent": roster.escalation.get("first") == "silent",
-        "repeat_window": format_duration(REPEAT_WINDOW),
+        "repeat_window": in_chinese(roster.escalation.get("window", REPEAT_WINDOW)),
         "parent_rule": roster.parent_rule.value,
         "sources": _sources(roster, agent),
         "todo_files": [as_data(str(name)) for name in _todo_files(roster)],
+        "backlog_alarm": ALARM_ABOVE,
+        "backlog_first": FIRST,
     }
 
 
@@ -113,17 +120,21 @@ def warn_rounds(max_rounds: int) -> int:
 
 
 def in_chinese(duration: timedelta) -> str:
-    """A duration as the team writes it: minutes up to two hours (`45 分钟`, `120 分钟`), then its two largest units."""
+    """A duration as the team writes it: `45 分钟`, `120 分钟`, `24 小时`; others by their two largest units."""
     seconds = round(duration.total_seconds())
-    if seconds >= 60 and seconds % 60 == 0 and seconds <= 7200:
+    if seconds <= 7200 and seconds % 60 == 0:
         return f"{seconds // 60} 分钟"
-    units = (("天", 86400), ("小时", 3600), ("分钟", 60), ("秒", 1))
-    parts = [(seconds % bigger // size, name) for (name, size), bigger in zip(units, _BIGGER, strict=True)]
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {name}" for count, name in parts[first : first + 2] if count) or "0 秒"
+    if seconds <= 172800 and seconds % 3600 == 0:
+        return f"{seconds // 3600} 小时"
+    parts: list[str] = []
+    for name, size in _UNITS:
+        if seconds >= size or parts:
+            parts.append(f"{seconds // size} {name}" if seconds >= size else "")
+            seconds %= size
+    return " ".join(filter(None, parts[:2]))
 
 
-_BIGGER = (10**12, 86400, 3600, 60)
+_UNITS = (("天", 86400), ("小时", 3600), ("分钟", 60), ("秒", 1))
 
 
 def notify_phrase(roster: Roster, agent: Agent) -> str:
@@ -147,7 +158,7 @@ _ROLES: Mapping[str, Callable[[Roster], str]] = {
 
 
 def _title(agent: Agent) -> str:
-    return "COO" if agent.id == "coo" else as_data(agent.name)
+    return "COO" if agent.id == "coo" else as_data(agent.name) or agent.id
 
 
 def _operator_name(roster: Roster) -> str:
@@ -176,7 +187,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 _HARMLESS = str.maketrans("`<>[]|", "｀＜＞［］｜")
 """Code spans, HTML comments (our own markers too), links, task boxes and table cells, by their full-width twins."""
 
-_BLOCK_START = re.compile(r"(?:#{1,6}|[-+*=_]+|~{3,}|\d{1,9}[.)])(?=\s|$)|~{3,}", re.ASCII)
+_BLOCK_START = re.compile(r"\A(?:(?:#{1,6}|[-+*=_]+|\d{1,9}[.)])(?=\s|\Z)|~{3,})", re.ASCII)
 """What would begin a heading, list, rule or fence at the start of a line."""
 
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
@@ -188,9 +199,7 @@ def as_data(text: str) -> str:
     White space becomes single spaces, invisible characters go, and what has a meaning in Markdown or HTML becomes its
     full-width twin: backslashes would not help inside a code span or against a plain search for a marker.
     """
-    spaced = re.sub(r"[\s\u2028\u2029]+", " ", text)
+    spaced = "".join(" " if character.isspace() else character for character in text)
     seen = "".join(character for character in spaced if unicodedata.category(character) not in _UNSEEN)
-    flat = seen.translate(_HARMLESS).strip()
-    return _BLOCK_START.sub(lambda match: match.group().translate(_FULL_WIDTH), flat, count=1) if _BLOCK_START.match(
-        flat
-    ) else flat
+    flat = " ".join(seen.split()).translate(_HARMLESS)
+    return _BLOCK_START.sub(lambda match: match.group().translate(_FULL_WIDTH), flat)

@@ -1,0 +1,25 @@
+"""One HEARTBEAT.md for every agent of the roster: plan what would be written, show it, write it.
+
+`plan_render` computes a `RenderResult` per agent and touches nothing; `write` carries one out. The text of a file is
+`render_agent`. What a template may use is `KNOWN`.
+"""
+
+from __future__ import annotations
+
+from heartbeat.render.confined import Limits
+from heartbeat.render.files import RenderResult, RenderState, Written, plan_render, render_agent, write
+from heartbeat.render.template import default_template
+from heartbeat.render.values import KNOWN, command_line
+
+__all__ = [
+    "KNOWN",
+    "Limits",
+    "RenderResult",
+    "RenderState",
+    "Written",
+    "command_line",
+    "default_template",
+    "plan_render",
+    "render_agent",
+    "write",
+]
