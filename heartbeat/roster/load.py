@@ -1,0 +1,181 @@
+"""agents.yaml to a Roster: read, check everything at once, fill in every default (rules R1 to R4).
+
+Whether the files that it names exist is left to those who use them: a missing template must not stop a tick.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heartbeat.errors import RosterError, UsageError
+from heartbeat.policy import ParentRule, Policy, Recovery
+from heartbeat.roster.classes import agent_values, class_values
+from heartbeat.roster.document import MAX_BYTES, Document, Mark, Problem, read_document
+from heartbeat.roster.model import Agent, Operator, Roster
+
+if TYPE_CHECKING:
+    from heartbeat.roster.schema import AgentSection, TopSection, WatchdogSection
+    from heartbeat.roster.sections import Parts
+
+MAX_TOLD = 100
+"""More mistakes than this are counted, not told."""
+
+_NEW_ROSTER = "run `heartbeat demo` to see one at work, and copy the sample agents.yaml to begin your own"
+
+
+def _no_plug_ins() -> Iterable[str]:
+    return ()
+
+
+def load_roster(
+    path: Path,
+    environment: Mapping[str, str],
+    plug_in_sources: Callable[[], Iterable[str]] = _no_plug_ins,
+) -> Roster:
+    """The roster in `path`, checked and complete.
+
+    `plug_in_sources` tells the names of installed sources that are not built in; it is asked only where the roster
+    names one. Raises UsageError for a file that cannot be read and RosterError, with every mistake that the roster
+    has, each as `path:line:column: what, and the mend`.
+    """
+    document = read_document(_content(path))
+    if document.data is None and not document.problems:
+        document.problems.append(Problem(Mark(1, 1), f"the roster is empty; {_NEW_ROSTER}"))
+    if not isinstance(document.data, dict):
+        if not document.problems:
+            message = "a roster is a mapping of settings such as `agents:`, and this is something else"
+            document.problems.append(Problem(document.of_value(()), message))
+        raise _error(path, document.problems)
+    return _checked(path, document, environment, plug_in_sources)
+
+
+def _checked(
+    path: Path, document: Document, environment: Mapping[str, str], plug_in_sources: Callable[[], Iterable[str]]
+) -> Roster:
+    from heartbeat.roster.check import cross_check
+    from heartbeat.roster.expansion import Expansion
+    from heartbeat.roster.sections import Notes, check_sections
+
+    absolute = path.absolute()
+    notes = Notes(document)
+    parts = check_sections(document, notes, Expansion(environment, absolute.parent), plug_in_sources)
+    cross_check(document, parts, notes)
+    problems = [*document.problems, *notes.problems]
+    if problems or parts.top is None:
+        raise _error(path, problems)
+    return _resolved(absolute, parts, parts.top)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"the roster {path} is not a file", advice="name the file itself, usually agents.yaml")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no roster {path}", advice=_NEW_ROSTER) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"the roster {path} cannot be read: {reason}", advice="check the path and its owner"
+        ) from error
+
+
+def _error(path: Path, problems: Iterable[Problem]) -> RosterError:
+    found = sorted(set(problems))
+    told = [f"{path}:{problem.mark.line}:{problem.mark.column}: {problem.message}" for problem in found[:MAX_TOLD]]
+    if len(found) > MAX_TOLD:
+        told.append(f"{path}: and {len(found) - MAX_TOLD} more mistakes")
+    return RosterError(tuple(told))
+
+
+def _resolved(path: Path, parts: Parts, top: TopSection) -> Roster:
+    team = {name: _agent(name, section, parts, top) for name, section in parts.agents.items() if section is not None}
+    disabled = tuple(name for name, section in parts.agents.items() if section is not None and not section.enabled)
+    return Roster(
+        path=path,
+        timezone=top.timezone,
+        operator=Operator(top.operator.name, _once(top.operator.notify)),
+        agents={name: agent for name, agent in team.items() if name not in disabled},
+        sources={name: settings for name, settings in parts.sources.items() if settings is not None},
+        parent_rule=ParentRule(top.dependencies.parent),
+        state=top.state,
+        template=top.template,
+        escalation=dict(top.escalation),
+        channels={name: settings for name, settings in parts.channels.items() if settings is not None},
+        extra={
+            "recovery_status": top.recovery_status,
+            "quiet_after_talk": top.quiet_after_talk,
+            "retention": top.retention,
+            "snapshot_ttl": top.snapshot_ttl,
+            "providers": parts.providers,
+            "failover": dict(top.failover),
+            "budget": dict(top.budget),
+            "limits": dict(top.limits),
+            "watchdog": _watchdog(top.watchdog),
+            "on_complete": top.on_complete,
+            "disabled_agents": disabled,
+        },
+    )
+
+
+def _agent(name: str, section: AgentSection, parts: Parts, top: TopSection) -> Agent:
+    of_class = parts.classes.get(section.class_id)
+    inherited = class_values(section.class_id, of_class)
+    values = agent_values(inherited, section)
+    label = (of_class.label if of_class else None) or inherited.get("label") or section.class_id
+    return Agent(
+        id=name,
+        name=section.name or name,
+        class_id=section.class_id,
+        class_label=label,
+        policy=_policy(values, top),
+        workspace=section.workspace or _workspace(name, top.workspaces),
+        multica_id=section.multica_id,
+        patrol=section.patrol,
+        checks=_once((*(section.checks or ()), *((of_class.checks if of_class else None) or ()))),
+        backup=section.backup,
+        template=section.template,
+    )
+
+
+def _policy(values: Mapping[str, Any], top: TopSection) -> Policy:
+    def durations(key: str) -> timedelta:
+        duration: timedelta = values[key]
+        return duration
+
+    return Policy(
+        every=durations("every"),
+        cron=values.get("cron"),
+        suspect_after=durations("suspect_after"),
+        recover_after=durations("recover_after"),
+        runtime_limit=durations("runtime_limit"),
+        dependency_wait=durations("dependency_wait"),
+        max_rounds=values["max_rounds"],
+        notify=_once(values["notify"]),
+        recovery=Recovery(values.get("recovery") or top.recovery or "notify"),
+        dispatch=values.get("dispatch") or top.dispatch or "none",
+        require_output=bool(values.get("require_output", top.require_output)),
+    )
+
+
+def _workspace(name: str, pattern: Path | None) -> Path | None:
+    """`{id}` in the pattern stands for the agent's id; without it the agent's directory lies in that directory."""
+    if pattern is None:
+        return None
+    text = str(pattern)
+    return Path(text.replace("{id}", name)) if "{id}" in text else pattern / name
+
+
+def _watchdog(section: WatchdogSection) -> dict[str, Any]:
+    from heartbeat.roster.schema import settings_of
+
+    return {**settings_of(section), "notify": _once(section.notify)}
+
+
+def _once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
