@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -207,8 +207,9 @@ class TransportedSource:
     shareable: bool = True
 
     def read(self, deadline: Deadline, now: datetime) -> Reading:
-        tried: list[Attempt] = []
-        present = [transport for transport in self.transports if self._is_present(transport, tried)]
+        absent: list[Attempt] = []
+        failed: list[Attempt] = []
+        present = [transport for transport in self.transports if _is_present(transport, absent)]
         for index, transport in enumerate(present):
             last = index == len(present) - 1
             share = deadline if last else deadline.at_most(deadline.left() / 2)
@@ -216,66 +217,58 @@ class TransportedSource:
                 fetched = transport.fetch(share)
                 translated = self.translate(fetched, now)
             except TransportError as error:
-                tried.append(Attempt(transport.name, error.kind, str(error), error.advice))
+                failed.append(Attempt(transport.name, error.kind, str(error), error.advice))
                 continue
-            return self._reading(transport.name, fetched, translated, tried, now)
-        return Reading(self._failure(bool(present), tried))
+            return self._reading(transport.name, fetched, translated, absent, failed, now)
+        return Reading(self._failure(failed) if failed else self._nothing_there(absent))
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         return tuple(self._probe(transport, deadline) for transport in self.transports)
-
-    def _is_present(self, transport: Transport, tried: list[Attempt]) -> bool:
-        reason = transport.absent()
-        if reason is None:
-            return True
-        tried.append(Attempt(transport.name, FailureKind.NOT_CONFIGURED, reason))
-        return False
 
     def _reading(
         self,
         transport: str,
         fetched: Fetched,
         translated: Translated,
-        tried: list[Attempt],
+        absent: list[Attempt],
+        failed: list[Attempt],
         now: datetime,
     ) -> Reading:
         unknown = tuple(rejected.id for rejected in translated.rejected if rejected.id is not None)
         nameless = sum(rejected.id is None for rejected in translated.rejected)
         problem = fetched.problem or (f"{nameless} records without a readable id" if nameless else "")
-        failures = [attempt for attempt in tried if attempt.kind is not FailureKind.NOT_CONFIGURED]
-        passed_over = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in failures)
+        fallback = f"fell back to {transport} ({_told(failed)})" if failed else ""
         report = SourceReport(
             source=self.name,
             status=ReadStatus.PARTIAL if problem else ReadStatus.COMPLETE,
             transport=transport,
             kind=FailureKind.INCOMPLETE if problem else None,
-            message="; ".join(
-                filter(None, (problem, f"fell back to {transport} ({passed_over})" if passed_over else ""))
-            ),
+            message="; ".join(filter(None, (problem, fallback))),
             items=len(translated.items) + len(translated.rejected),
             read_at=now,
             findings=fetched.findings + translated.findings,
             unknown_ids=unknown,
-            tried=(*tried, Attempt(transport, None, "")),
+            tried=(*absent, *failed, Attempt(transport, None, "")),
         )
         return Reading(report, translated.items, translated.evidence, translated.rejected)
 
-    def _failure(self, was_tried: bool, tried: list[Attempt]) -> SourceReport:
-        base = SourceReport(source=self.name, status=ReadStatus.FAILED, tried=tuple(tried))
-        if was_tried:
-            failures = [attempt for attempt in tried if attempt.kind is not FailureKind.NOT_CONFIGURED]
-            message = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in failures)
-            return replace(
-                base,
-                transport=failures[0].transport,
-                kind=failures[0].kind,
-                message=message,
-                advice=failures[0].advice,
-            )
-        message = "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in tried)
-        if self.automatic and not self.required:
-            return replace(base, status=ReadStatus.DISABLED, kind=FailureKind.NOT_CONFIGURED, message=message)
-        return replace(base, kind=FailureKind.NOT_CONFIGURED, message=message)
+    def _failure(self, failed: list[Attempt]) -> SourceReport:
+        """Every transport that there is was tried; the best one's failure is the source's."""
+        first = failed[0]
+        return SourceReport(
+            self.name, ReadStatus.FAILED, first.transport, first.kind, _told(failed), first.advice, tried=tuple(failed)
+        )
+
+    def _nothing_there(self, absent: list[Attempt]) -> SourceReport:
+        """Rule S1a: nothing to be found is no failure unless somebody asked for it."""
+        optional = self.automatic and not self.required
+        return SourceReport(
+            source=self.name,
+            status=ReadStatus.DISABLED if optional else ReadStatus.FAILED,
+            kind=FailureKind.NOT_CONFIGURED,
+            message=_told(absent),
+            tried=tuple(absent),
+        )
 
     def _probe(self, transport: Transport, deadline: Deadline) -> Probe:
         reason = transport.absent()
@@ -291,6 +284,17 @@ class TransportedSource:
             return Probe(transport.name, False, True, seconds, None, version, error.kind, str(error), error.advice)
         seconds = time.monotonic() - began
         return Probe(transport.name, True, True, seconds, len(fetched.records), version, message=fetched.problem)
+
+
+def _is_present(transport: Transport, absent: list[Attempt]) -> bool:
+    reason = transport.absent()
+    if reason is not None:
+        absent.append(Attempt(transport.name, FailureKind.NOT_CONFIGURED, reason))
+    return reason is None
+
+
+def _told(attempts: list[Attempt]) -> str:
+    return "; ".join(f"{attempt.transport}: {attempt.message}" for attempt in attempts)
 
 
 def cut(raw: object, limit: int = 2000) -> str:

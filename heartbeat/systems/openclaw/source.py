@@ -1,0 +1,66 @@
+"""The WorkBoard source: its transports, best first, and its translation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from heartbeat.errors import UsageError
+from heartbeat.roster.model import Roster
+from heartbeat.systems.base import Source, Transport, TransportedSource
+from heartbeat.systems.openclaw.cards import saved_cards
+from heartbeat.systems.openclaw.cli import CommandTransport
+from heartbeat.systems.openclaw.discovery import shown_url, state_directory
+from heartbeat.systems.openclaw.gateway import GatewayTransport
+from heartbeat.systems.openclaw.owners import Team
+from heartbeat.systems.openclaw.workboard import SOURCE, translate
+from heartbeat.systems.saved_file import SavedFile
+
+
+def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str, str]) -> Source:
+    """The source by the roster's settings (checked plain data): transport (auto, gateway, cli, file), path, board,
+    required, url, token_env (the name of a variable), binary. Raises UsageError where `file` comes without a path."""
+    wanted = settings.get("transport", "auto")
+    transports = _transports(settings, environment)
+    if wanted != "auto" and wanted not in transports:
+        raise UsageError(
+            f"sources.workboard: no transport {wanted!r} with these settings",
+            advice="take auto, gateway or cli, or file together with a path",
+        )
+    return TransportedSource(
+        name=SOURCE,
+        identity=_identity(settings, environment),
+        transports=tuple(transports.values()) if wanted == "auto" else (transports[wanted],),
+        translate=partial(translate, team=Team.of(roster)),
+        automatic=wanted == "auto",
+        required=bool(settings.get("required", False)),
+        shareable=wanted != "file",
+    )
+
+
+def _transports(settings: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Transport]:
+    """By name, best first; `file` only where a path is given."""
+    board, url, token_env = settings.get("board"), settings.get("url"), settings.get("token_env")
+    transports: dict[str, Transport] = {
+        "gateway": GatewayTransport(environment, board, url, token_env),
+        "cli": CommandTransport(environment, settings.get("binary") or "openclaw", board, url, token_env),
+    }
+    if settings.get("path"):
+        transports["file"] = SavedFile(Path(settings["path"]), "WorkBoard cards", saved_cards(board))
+    return transports
+
+
+def _identity(settings: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    address = settings.get("url") or environment.get("OPENCLAW_GATEWAY_URL", "").strip()
+    parts = {
+        "transport": settings.get("transport", "auto"),
+        "address": shown_url(address) if address else "",
+        "port": environment.get("OPENCLAW_GATEWAY_PORT", "").strip(),
+        "state": str(state_directory(environment)),
+        "board": settings.get("board"),
+        "path": settings.get("path"),
+        "binary": settings.get("binary"),
+    }
+    return f"{SOURCE} " + " ".join(f"{name}={value}" for name, value in parts.items() if value)
