@@ -1,0 +1,143 @@
+"""The tables, as an ordered list of migrations.
+
+To add a table or a column, append a `Migration` at the end and nothing else: every older database takes the missing
+steps, in order, in one transaction, when it is next opened for writing. A migration that was released never changes.
+Instants are text of one width (`2026-11-21T04:00:00.000000+00:00`), so that they compare as they sort. Foreign text
+goes through `bound` and comes back through `text`, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from heartbeat.store.port import utc
+
+APPLICATION_ID = 0x48426174
+"""In the file's header (the letters HBat): tells our database from another program's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step. Each statement stands alone, since a script would commit half-way."""
+
+    adds: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        "receipts, links, sightings, completions, tombstones",
+        (
+            """CREATE TABLE receipts (
+                sequence INTEGER PRIMARY KEY,
+                id NOT NULL UNIQUE,
+                agent NOT NULL,
+                slot TEXT,
+                started_at TEXT NOT NULL,
+                ended_at TEXT NOT NULL,
+                outcome TEXT NOT NULL,
+                degraded INTEGER NOT NULL,
+                sources NOT NULL,
+                buckets NOT NULL,
+                rejected NOT NULL,
+                reasons NOT NULL,
+                version NOT NULL,
+                host NOT NULL,
+                pid INTEGER NOT NULL
+            )""",
+            "CREATE INDEX receipts_by_agent ON receipts (agent, sequence)",
+            "CREATE INDEX receipts_by_start ON receipts (started_at)",
+            """CREATE TABLE links (
+                first_source NOT NULL,
+                first_id NOT NULL,
+                second_source NOT NULL,
+                second_id NOT NULL,
+                via NOT NULL,
+                made_at TEXT NOT NULL,
+                PRIMARY KEY (first_source, first_id, second_source, second_id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE sightings (
+                source NOT NULL,
+                id NOT NULL,
+                first_seen TEXT NOT NULL,
+                last_seen TEXT NOT NULL,
+                PRIMARY KEY (source, id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE completions (
+                source NOT NULL,
+                identity NOT NULL,
+                at TEXT NOT NULL,
+                PRIMARY KEY (source, identity)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE tombstones (
+                sequence INTEGER PRIMARY KEY,
+                at TEXT NOT NULL,
+                reason NOT NULL,
+                quarantined,
+                accepted_at TEXT,
+                accepted_by
+            )""",
+        ),
+    ),
+)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The number of migrations that a database has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...]) -> None:
+    """Takes the steps that are missing; the caller holds a write transaction, so nobody else takes them meanwhile."""
+    for number in range(version_of(connection), len(migrations)):
+        for statement in migrations[number].statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def objects_of(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Kind and name of every table, index, view and trigger in a database."""
+    rows = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
+    return frozenset((str(kind), str(name)) for kind, name in rows)
+
+
+@cache
+def objects_after(migrations: tuple[Migration, ...]) -> frozenset[tuple[str, str]]:
+    """What a database holds after these migrations: whatever they make of an empty one."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection, migrations)
+        return objects_of(connection)
+    finally:
+        connection.close()
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as a column holds it."""
+    return utc(instant).isoformat(timespec="microseconds")
+
+
+def instant(value: str) -> datetime:
+    """A column's instant; raises ValueError where it is none, which means damage."""
+    return utc(datetime.fromisoformat(value))
+
+
+def bound(value: str) -> str | bytes:
+    """Text as SQLite can take it: what UTF-8 cannot hold (lone surrogates of cut emoji, odd file names) as bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
+    return value
+
+
+def text(value: object) -> str:
+    """The inverse of `bound`; raises TypeError or ValueError for what it never gave, which means damage."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogatepass")
+    raise TypeError(f"{type(value).__name__} where a text belongs")
