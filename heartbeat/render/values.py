@@ -16,10 +16,14 @@ from typing import Any
 
 from heartbeat.errors import UsageError
 from heartbeat.instants import format_duration
+from heartbeat.policy import Recovery
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST
 
 Values = Mapping[str, Any]
+
+CAPABLE_OF = Recovery.OBSERVE
+"""How far this version goes by itself (rule R3a): it does not carry out the ladder, so no file may promise that."""
 
 STALLED_ROUNDS = 3
 """Rounds without progress that make a task over its runtime limit a stalled one (rule T4)."""
@@ -86,7 +90,7 @@ def values_of(roster: Roster, agent: Agent, *, command: str = "heartbeat") -> di
         "notify": notify_phrase(roster, agent),
         "coo": "COO" if "coo" in roster.agents else _operator_name(roster),
         "operator": _operator_name(roster),
-        "recovery": policy.recovery.value,
+        "recovery": _allowed(policy.recovery).value,
         "recovery_status": as_data(str(roster.extra.get("recovery_status", "blocked"))),
         "first_silent": roster.escalation.get("first") == "silent",
         "repeat_window": in_chinese(roster.escalation.get("window", REPEAT_WINDOW)),
@@ -112,6 +116,12 @@ def command_line(roster_path: Path | None) -> str:
             advice="move the roster, or name it in HEARTBEAT_ROSTER",
         )
     return f"heartbeat --roster {shlex.quote(path)}"
+
+
+def _allowed(recovery: Recovery) -> Recovery:
+    """The roster's word, or as much of it as this version can do."""
+    steps = list(Recovery)
+    return min(recovery, CAPABLE_OF, key=steps.index)
 
 
 def warn_rounds(max_rounds: int) -> int:

@@ -142,11 +142,18 @@ def test_own_checks_continue_the_numbers_of_the_common_ones() -> None:
     assert "\n6. 资源负载均衡检查\n7. 风险识别与预警\n" in text
 
 
-def test_R3a_the_file_promises_no_recovery_that_the_roster_does_not_allow() -> None:
+def test_R3a_the_file_promises_no_recovery_that_this_version_cannot_carry_out() -> None:
+    text = text_of(make_roster(), make_agent(recovery=Recovery.ACT))
+    assert "heartbeat 只记录，不通知也不改任务。你来恢复并通知" in text
+    assert "由 heartbeat 执行" not in text
+
+
+def test_R3a_the_file_promises_no_recovery_that_the_roster_does_not_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heartbeat.render.values.CAPABLE_OF", Recovery.ACT)
     act, notify, observe = (text_of(make_roster(), make_agent(recovery=recovery)) for recovery in reversed(Recovery))
     assert "以下由 heartbeat 执行" in act
     assert "heartbeat 只通知 创建者，不改任务。你来恢复" in notify
-    assert "heartbeat 只记录，不通知也不改任务。你来恢复，并通知 创建者" in observe
+    assert "heartbeat 只记录，不通知也不改任务。你来恢复并通知" in observe
     for text in (act, notify, observe):
         assert "释放认领" in text
         assert "status=blocked" in text
