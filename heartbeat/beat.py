@@ -25,7 +25,7 @@ from heartbeat.store.locks import Lock, try_exclusive
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.store.port import Outcome, Receipt, Store
 from heartbeat.sweep import Sweep, sweep
-from heartbeat.systems.base import Deadline, Rejected, SourceReport
+from heartbeat.systems.base import Deadline, ReadStatus, Rejected, SourceReport
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Item, Link, Ref
 from heartbeat.worklist import Assessment, Worklist, assess, worklist
@@ -96,7 +96,16 @@ def observe(
     fresh: bool = False,
 ) -> Observation:
     """Look at everything and judge it as of `at` (default: now). Writes nothing to the store."""
-    seen = sweep(roster, environment, cache, now=now, deadline=deadline, ttl=ttl_of(roster), fresh=fresh)
+    seen = sweep(
+        roster,
+        environment,
+        cache,
+        now=now,
+        deadline=deadline,
+        ttl=ttl_of(roster),
+        fresh=fresh,
+        last_complete={name: store.last_complete(name) for name in roster.sources},
+    )
     sight = seen.sight()
     undated = tuple(item.ref for item in (*sight.items, *sight.stale) if _undated(item))
     assessment = assess(
@@ -172,7 +181,7 @@ def rehearse(observation: Observation, agents: Sequence[Agent]) -> Tick:
 def patrol(observation: Observation, store: Store) -> Patrol:
     """The whole platform's backlog, each owner's load and each agent's last receipt."""
     ordered = [standing.task for standing in observation.assessment.standings]
-    load = backlog(ordered, observation.sweep.readings, observation.roster.agents)
+    load = backlog(ordered, observation.sweep.readings, observation.roster.agents, observation.at)
     return Patrol(load, store.last_receipts())
 
 
@@ -251,7 +260,11 @@ def _record(store: Store, observation: Observation, receipts: Sequence[Receipt],
         for link in observation.assessment.links
         if link.via != "remembered"
     ]
+    seen = observation.sweep
     with store.transaction():
+        for report in seen.reports:
+            if report.status is ReadStatus.COMPLETE and report.source in seen.identities:
+                store.note_complete(report.source, seen.identities[report.source], report.read_at or at)
         store.remember_links(links)
         if observation.undated:
             store.note_sightings(observation.undated, at)

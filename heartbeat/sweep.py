@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
@@ -31,6 +31,8 @@ class Sweep:
 
     readings: Mapping[str, Reading]
     now: datetime
+    identities: Mapping[str, str] = field(default_factory=dict)
+    """What each source that could be set up reads (rule S1a)."""
 
     @property
     def reports(self) -> tuple[SourceReport, ...]:
@@ -80,25 +82,36 @@ def sweep(
     deadline: Deadline,
     ttl: timedelta,
     fresh: bool,
+    last_complete: Mapping[str, datetime | None] | None = None,
     build: SourceBuilder = build_source,
 ) -> Sweep:
-    """Read every source of the roster. Raises UsageError where the roster names a source that is not installed."""
+    """Read every source of the roster; `last_complete` is what the store knows of earlier reads (rule S1a).
+
+    Raises UsageError where the roster names a source that is not installed.
+    """
     names = source_order(roster)
-    results: SimpleQueue[tuple[str, Reading | BaseException]] = SimpleQueue()
+    results: SimpleQueue[tuple[str, Reading | Exception]] = SimpleQueue()
     limits = {name: deadline.at_most(_timeout(roster, name)) for name in names}
+
+    identities: dict[str, str] = {}
+    known = last_complete or {}
 
     def read(name: str) -> None:
         try:
             source = build(name, roster, environment)
-            results.put((name, cache.read(source, deadline=limits[name], now=now, ttl=ttl, fresh=fresh)))
-        except BaseException as error:
+            identities[name] = source.identity
+            reading = cache.read(
+                source, deadline=limits[name], now=now, ttl=ttl, fresh=fresh, last_complete=known.get(name)
+            )
+            results.put((name, reading))
+        except Exception as error:  # noqa: BLE001 - a source of somebody else may raise anything; it is reported below
             results.put((name, error))
 
     for name in names:
         threading.Thread(target=read, args=(name,), name=f"read-{name}", daemon=True).start()
     collected = _collect(results, limits)
     readings = {name: _reading(name, collected.get(name), cache, roster) for name in names}
-    return Sweep(readings, now)
+    return Sweep(readings, now, identities)
 
 
 def _timeout(roster: Roster, name: str) -> float:
@@ -106,10 +119,10 @@ def _timeout(roster: Roster, name: str) -> float:
 
 
 def _collect(
-    results: SimpleQueue[tuple[str, Reading | BaseException]], limits: Mapping[str, Deadline]
-) -> dict[str, Reading | BaseException]:
+    results: SimpleQueue[tuple[str, Reading | Exception]], limits: Mapping[str, Deadline]
+) -> dict[str, Reading | Exception]:
     """What arrived in time. Threads of sources that did not answer are abandoned; they die with the process."""
-    collected: dict[str, Reading | BaseException] = {}
+    collected: dict[str, Reading | Exception] = {}
     while len(collected) < len(limits):
         waiting = [limit for name, limit in limits.items() if name not in collected]
         try:
@@ -120,7 +133,7 @@ def _collect(
     return collected
 
 
-def _reading(name: str, result: Reading | BaseException | None, cache: SnapshotCache, roster: Roster) -> Reading:
+def _reading(name: str, result: Reading | Exception | None, cache: SnapshotCache, roster: Roster) -> Reading:
     if isinstance(result, Reading):
         return result
     if isinstance(result, HeartbeatError):
@@ -129,10 +142,8 @@ def _reading(name: str, result: Reading | BaseException | None, cache: SnapshotC
         seconds = _timeout(roster, name)
         message = f"did not answer within its deadline (at most {seconds:g}s) and was left behind"
         report = SourceReport(name, ReadStatus.FAILED, kind=FailureKind.TIMEOUT, message=message)
-    elif isinstance(result, Exception):
+    else:
         message = f"the source failed with {type(result).__name__}: {result}"
         advice = "a bug in this source: run with --debug and report it"
         report = SourceReport(name, ReadStatus.FAILED, kind=FailureKind.BUG, message=message, advice=advice)
-    else:
-        raise result
-    return cache.with_stale(Reading(replace(report, transport=None)))
+    return cache.with_stale(Reading(report))

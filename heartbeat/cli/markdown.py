@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.terminal import plain
-from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, owner_of, source_trouble
+from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of, source_trouble
 from heartbeat.instants import to_text
 from heartbeat.task import Finding, State
 from heartbeat.worklist import Standing
@@ -98,10 +98,7 @@ def _backlog(patrol: Patrol, observation: Observation) -> Iterator[str]:
             yield f"  - {code(subject.items[0].key)} {code(owner_of(subject.owner))} {code(subject.title)}"
     for owned in patrol.backlog.owners:
         foreign = "" if owned.known else " — NOT IN THE ROSTER: nobody is shown this work"
-        yield (
-            f"- load of {code(owner_of(owned.owner))}: {owned.todo} todo, {owned.in_progress} in progress, "
-            f"{owned.blocked} blocked, {owned.in_review} in review{foreign}"
-        )
+        yield f"- load of {code(owner_of(owned.owner))}: {load_of(owned)}{foreign}"
     for agent in observation.roster.agents:
         receipt = patrol.last_receipts.get(agent)
         yield f"- last beat of {agent}: {age_of(receipt.started_at, observation.at) if receipt else 'never'}"

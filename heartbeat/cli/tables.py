@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import IO, Any, TextIO, cast
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -14,8 +15,9 @@ from rich.text import Text
 
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.terminal import plain
-from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, owner_of
+from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of
 from heartbeat.instants import format_duration
+from heartbeat.rules.backlog import FIRST
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Finding, Priority, State
@@ -34,8 +36,31 @@ _PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
 
 def console() -> Console:
     """Standard output; a fixed width where there is no terminal, so that logs are not folded at 80 columns."""
-    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    stream = cast(IO[str], _Trimmed(sys.stdout))
+    return Console(file=stream, width=WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False, emoji=False)
+
+
+class _Trimmed:
+    """A stream without the spaces that fill a table's last column: logs and diffs are better off without them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
 
 
 def cell(text: object, style: str = "") -> Text:
@@ -78,7 +103,7 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     if patrol is not None:
         print_backlog(out, patrol, observation)
     out.print()
-    receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt (dry run)"
+    receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt"
     out.print(cell(bucket_line(beat.worklist.buckets) + receipt, "dim"))
 
 
@@ -161,7 +186,7 @@ def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> Non
             own = next(item for item in subject.items if item.ref.source == load.source)
             listed.add_row("", cell(load.source, "dim"), cell(own.key), cell(owner_of(subject.owner)), cell(own.title))
     if listed.row_count:
-        out.print(cell("  waiting, the first of each source", "dim"))
+        out.print(cell(f"  to do, the first {FIRST} of each source", "dim"))
         out.print(listed)
     _print_load(out, patrol, observation)
 
@@ -181,7 +206,7 @@ def _print_load(out: Console, patrol: Patrol, observation: Observation) -> None:
     out.print(table)
     for load in patrol.backlog.owners:
         if load.owner.id not in loads:
-            told = f"{owner_of(load.owner)}: {load.todo} todo, {load.in_progress} in progress"
+            told = f"{owner_of(load.owner)}: {load_of(load)}"
             warning = "" if load.known else " — not in the roster: nobody is shown this work"
             out.print(cell(f"  {told}{warning}", "yellow" if warning else "dim"))
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from heartbeat.beat import Observation
 from heartbeat.instants import format_duration
+from heartbeat.rules.backlog import OwnerLoad
 from heartbeat.systems.base import ReadStatus
 from heartbeat.task import Owner, OwnerKind, State
 
@@ -47,3 +48,14 @@ def bucket_line(buckets: Mapping[str, int]) -> str:
     """Where every item of the sweep went (rule S10)."""
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in buckets.items() if count)
     return f"{sum(buckets.values())} items: {told}" if told else "0 items"
+
+
+def load_of(load: OwnerLoad) -> str:
+    """What an owner has in hand, without the zeros."""
+    counts = (
+        (load.todo, "todo"),
+        (load.in_progress, "in progress"),
+        (load.blocked, "blocked"),
+        (load.in_review, "in review"),
+    )
+    return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing to work on"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from heartbeat.merge import status_at
 from heartbeat.task import Owner, OwnerKind, Status, Task
 
 ALARM_ABOVE = 5
@@ -47,10 +49,10 @@ class Backlog:
     owners: tuple[OwnerLoad, ...]
 
 
-def backlog(ordered: Sequence[Task], sources: Iterable[str], agents: Iterable[str]) -> Backlog:
+def backlog(ordered: Sequence[Task], sources: Iterable[str], agents: Iterable[str], now: datetime) -> Backlog:
     """Count `ordered` tasks (in the order of work) by source and by owner; `agents` are the roster's ids."""
     known = frozenset(agents)
-    loads = tuple(_source_load(source, ordered) for source in sources)
+    loads = tuple(_source_load(source, ordered, now) for source in sources)
     counts: dict[Owner, Counter[Status]] = {}
     for task in ordered:
         if not task.closed:
@@ -70,7 +72,7 @@ def backlog(ordered: Sequence[Task], sources: Iterable[str], agents: Iterable[st
     return Backlog(loads, tuple(owners))
 
 
-def _source_load(source: str, ordered: Sequence[Task]) -> SourceLoad:
+def _source_load(source: str, ordered: Sequence[Task], now: datetime) -> SourceLoad:
     statuses: Counter[Status] = Counter()
     total = 0
     waiting: list[Task] = []
@@ -80,8 +82,9 @@ def _source_load(source: str, ordered: Sequence[Task]) -> SourceLoad:
                 continue
             total += 1
             if not item.archived:
-                statuses[item.status] += 1
-                if item.status is Status.TODO:
+                status = status_at(item, now)
+                statuses[status] += 1
+                if status is Status.TODO:
                     waiting.append(task)
     todo = statuses[Status.TODO]
     return SourceLoad(source, todo, statuses[Status.IN_PROGRESS], total, todo > ALARM_ABOVE, tuple(waiting[:FIRST]))
