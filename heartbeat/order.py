@@ -47,4 +47,11 @@ def task_order(sources: Sequence[str], first_seen: Mapping[Ref, datetime]) -> Ca
 
 def _by_line(location: str) -> tuple[tuple[int, str], ...]:
     """TODO.md:9 before TODO.md:10: lines of one file keep the order that their author gave them."""
-    return tuple((int(part), "") if part.isdigit() else (0, part) for part in _NUMBER.split(location) if part)
+    parts = _NUMBER.split(location)
+    return tuple(_numeric(part) if index % 2 else (0, part) for index, part in enumerate(parts) if part)
+
+
+def _numeric(digits: str) -> tuple[int, str]:
+    """Sorts as the number does, however long it is: by its length without leading zeros, then digit by digit."""
+    bare = digits.lstrip("0")
+    return len(bare) + 1, bare

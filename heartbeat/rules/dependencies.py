@@ -82,6 +82,7 @@ class _Judge:
         declared = [(item, dependency) for item in task.items for dependency in item.depends_on]
         declared += [(item, dependency) for item in task.items for dependency in self._stages(item)]
         found = {wait: None for item, dependency in declared if (wait := self._wait(task, item, dependency))}
+        found |= {wait: None for item in task.items if (wait := self._unseen_siblings(item))}
         return tuple(found)
 
     def _wait(self, task: Task, item: Item, dependency: Dependency) -> Wait | None:
@@ -98,6 +99,15 @@ class _Judge:
             return None
         return self._open(dependency, blocker)
 
+    def _unseen_siblings(self, item: Item) -> Wait | None:
+        """A stage is open when its lower siblings are closed, and those must all have been seen (rule S2)."""
+        if item.parent is None or item.stage is None or item.stage <= _FIRST_STAGE:
+            return None
+        if item.ref.source not in self._visibility.incomplete:
+            return None
+        reason = f"{item.ref.source} was not read completely; there may be open siblings of a stage below {item.stage}"
+        return Wait(item.parent, Gate.UNKNOWN, reason)
+
     def _resolve(self, item: Item, target: str) -> list[Task]:
         refs = self._names.find(target)
         near = [ref for ref in refs if _same_place(ref, item.ref)]
@@ -106,7 +116,7 @@ class _Judge:
 
     def _missing(self, dependency: Dependency) -> Wait | None:
         target = dependency.target
-        if target.casefold() in self._unknown_ids:
+        if self._came_malformed(target.strip().casefold()):
             return Wait(target, Gate.UNKNOWN, f"{target} came as a record that could not be read")
         unseen = _possible_sources(dependency) & self._visibility.incomplete
         if unseen:
@@ -115,8 +125,19 @@ class _Judge:
             return None
         return Wait(target, Gate.DANGLING, f"{target} does not exist in any source that was read")
 
+    def _came_malformed(self, name: str) -> bool:
+        if name in self._unknown_ids:
+            return True
+        return _CARD_ID.fullmatch(name) is not None and any(known.startswith(name) for known in self._unknown_ids)
+
     def _open(self, dependency: Dependency, blocker: Task) -> Wait | None:
         name, key, status = blocker.items[0].key, blocker.key, blocker.status
+        unread = sorted({ref.source for ref in blocker.refs} & self._visibility.incomplete)
+        if unread:
+            reason = f"{', '.join(unread)} was not read completely, so the status of {name} is not known"
+            return Wait(dependency.target, Gate.UNKNOWN, reason, key)
+        if dependency.kind is DependencyKind.PARENT and self._is_container(blocker):
+            return None
         if status is Status.UNKNOWN:
             return Wait(dependency.target, Gate.UNKNOWN, f"the status of {name} is not known", key)
         if status is Status.DONE:
@@ -131,13 +152,16 @@ class _Judge:
             return Wait(dependency.target, Gate.ARCHIVED, f"{name} was archived without being done", key)
         return Wait(dependency.target, Gate.OPEN, f"{name} is {status.value}", key)
 
+    def _is_container(self, parent: Task) -> bool:
+        """Under `started` an unassigned parent never gates, whatever its status is called (rule D2)."""
+        return self._parent_rule is ParentRule.STARTED and parent.owner == NOBODY and not parent.absent
+
     def _parent(self, dependency: Dependency, blocker: Task) -> Wait | None:
-        """Rule D2. Under `started` an unassigned parent is a container and never gates."""
+        """Rule D2: under `strict` a parent must be done, under `started` it must have left backlog and todo."""
         name, status = blocker.items[0].key, blocker.status
         if self._parent_rule is ParentRule.STRICT:
             return Wait(dependency.target, Gate.OPEN, f"its parent {name} is {status.value}", blocker.key)
-        waiting = status in (Status.BACKLOG, Status.TODO) and blocker.owner != NOBODY
-        if not waiting:
+        if status not in (Status.BACKLOG, Status.TODO):
             return None
         return Wait(dependency.target, Gate.OPEN, f"its parent {name} has not been started", blocker.key)
 
@@ -187,19 +211,24 @@ def _same_place(ref: Ref, other: Ref) -> bool:
     return ref.source == other.source and "#" in ref.id and ref.id.rpartition("#")[0] == other.id.rpartition("#")[0]
 
 
+_FIRST_STAGE = 1
+"""Multica counts stages from one (contract 3): nothing stands below the first."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CARD_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
 
 
 def _possible_sources(dependency: Dependency) -> frozenset[str]:
-    """The sources in which a missing target might have stood."""
+    """The sources in which a missing target might have stood; a TODO line's own marker may look like any name."""
     if dependency.kind is DependencyKind.CARD:
         return frozenset({"workboard"})
-    if dependency.kind in (DependencyKind.PARENT, DependencyKind.STAGE) or IDENTIFIER.fullmatch(dependency.target):
+    if dependency.kind in (DependencyKind.PARENT, DependencyKind.STAGE):
         return frozenset({"multica"})
     if _UUID.fullmatch(dependency.target):
         return frozenset({"workboard", "multica"})
-    return frozenset({"workboard"} if _CARD_ID.fullmatch(dependency.target) else {"todo"})
+    if IDENTIFIER.fullmatch(dependency.target):
+        return frozenset({"multica", "todo"})
+    return frozenset({"workboard", "todo"} if _CARD_ID.fullmatch(dependency.target) else {"todo"})
 
 
 def _marked(wait: Wait, key: str, position: Mapping[str, int], judge: _Judge) -> Wait:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from heartbeat.policy import Policy
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 
 
 def current_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
@@ -14,12 +16,73 @@ def current_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
 
     `every` counts from the epoch; a `cron` expression is read in the roster's time zone and turned into UTC at once.
     """
+    now = now.astimezone(UTC)
     if policy.cron is None:
         return now - (now - _EPOCH) % policy.every
     from zoneinfo import ZoneInfo
 
+    return _latest(policy.cron, ZoneInfo(timezone), now)
+
+
+def _latest(cron: str, zone: tzinfo, now: datetime) -> datetime:
+    """The latest instant up to `now` that the expression names.
+
+    croniter is asked in wall time only. Where the offset changes it walks back by the clock face, so that half past
+    one after the change would be followed by an earlier slot than quarter to two before it.
+    """
     from croniter import croniter
 
-    local = (now + timedelta(microseconds=1)).astimezone(ZoneInfo(timezone))
-    previous: datetime = croniter(policy.cron, local).get_prev(datetime)
-    return previous.astimezone(UTC)
+    once = _names_times_of_day(cron)
+    until = now
+    while True:
+        offset = _offset(zone, until)
+        wall: datetime = croniter(cron, until.replace(tzinfo=None) + offset + _TICK).get_prev(datetime)
+        slot = (wall - offset).replace(tzinfo=UTC)
+        change = _last_change(zone, slot - _DAY, until)
+        if change is None:
+            return slot
+        step = offset - _offset(zone, change - _TICK)
+        repeated = -step if once and step < timedelta(0) else timedelta(0)
+        if slot >= change + repeated:
+            return slot
+        if once and change - step <= slot < change:
+            return change
+        until = change - _TICK
+
+
+def _names_times_of_day(cron: str) -> bool:
+    """Whether the expression means times on the clock face rather than a rhythm, by the test that cron itself uses.
+
+    A time of day that happens twice is due the first time only, and one that is skipped is due at the change; a
+    rhythm simply goes on (rule B2).
+    """
+    return not any(field.startswith("*") for field in cron.split()[:2])
+
+
+def _offset(zone: tzinfo, instant: datetime) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _last_change(zone: tzinfo, after: datetime, until: datetime) -> datetime | None:
+    """The first instant of the offset that is in force at `until`, if it came into force after `after`."""
+    offset = _offset(zone, until)
+    late = until
+    while late > after:
+        early = max(late - _DAY, after)
+        if _offset(zone, early) != offset:
+            return _boundary(zone, early, late)
+        late = early
+    return None
+
+
+def _boundary(zone: tzinfo, early: datetime, late: datetime) -> datetime:
+    """The whole second at which the offset of `late` begins; it is another one at `early`."""
+    offset = _offset(zone, late)
+    low, high = int(early.timestamp()), int(late.timestamp())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, datetime.fromtimestamp(middle, UTC)) == offset:
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)

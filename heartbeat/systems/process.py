@@ -23,7 +23,7 @@ from heartbeat.systems.base import Deadline, FailureKind, TransportError
 MAX_BYTES = 256 * 1024 * 1024
 """The default cap on what a child may print (rule S4)."""
 
-_STDERR_TAIL = 4096
+_STDERR_TAIL = 65_536
 _SLICE = 0.05
 """Seconds between two looks at the size of the output."""
 _GRACE = 1.0

@@ -112,13 +112,14 @@ class SnapshotCache:
             young = shelf.fresh(present, ttl)
             if young is not None:
                 return young
+            usable = False  # its first line promised more than it keeps
 
     def _lock(self, stack: ExitStack, name: str, shelf: _Shelf, deadline: Deadline | None) -> Lock | None:
         """The turn to read; None where the file system gives no locks, and then everybody reads for itself."""
         try:
             return stack.enter_context(try_exclusive(self._path(name, "lock"), deadline, purpose=f"reading {name}"))
         except StateError as error:
-            shelf.find("snapshot_not_locked", f"{error}; {name} was read without sharing it")
+            shelf.find("snapshot-not-locked", f"{error}; {name} was read without sharing it")
             return None
 
     def _path(self, name: str, suffix: str) -> Path:
@@ -160,7 +161,7 @@ class _Shelf:
             write_snapshot(self._path, replace(reading, report=report), self._identity)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self.find("snapshot_not_written", f"{self._path} could not be written: {reason}; every beat reads anew")
+            self.find("snapshot-not-written", f"{self._path} could not be written: {reason}; every beat reads anew")
 
     def missed(self, reading: Reading, last_complete: datetime | None) -> Reading:
         """Nothing of the source is to be found: a failure, if it was ever read completely (rule S1a)."""
@@ -227,13 +228,13 @@ class _Shelf:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.find("snapshot_damaged", f"{self._path} cannot be used: {error.strerror or error}")
+            self.find("snapshot-damaged", f"{self._path} cannot be used: {error.strerror or error}")
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _distrust(self, signature: tuple[int, int, int], error: DamagedSnapshotError) -> None:
         self._distrusted = signature
-        self.find("snapshot_damaged", f"{self._path} was not used: {error}; the next complete read replaces it")
+        self.find("snapshot-damaged", f"{self._path} was not used: {error}; the next complete read replaces it")
 
     def _ago(self, instant: datetime) -> str:
         age = self.now - instant

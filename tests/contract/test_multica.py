@@ -177,7 +177,7 @@ def test_S6a_squads_that_cannot_be_read_leave_the_reading_complete(world: World,
     reading = world.read("api")
     assert reading.report.status is ReadStatus.COMPLETE
     assert reading.items[0].owner == NOBODY
-    assert codes(reading) == {"squads_unknown"}
+    assert codes(reading) == {"unknown-squads"}
 
 
 def test_S6a_squads_are_asked_for_only_where_an_issue_has_one(world: World) -> None:
@@ -202,12 +202,12 @@ def test_T7_a_server_without_the_snapshot_leaves_runs_unknown_and_says_so(world:
     world.server.break_with(answers(404, b"404 page not found\n", content_type="text/plain"), path="snapshot")
     reading = world.read("api")
     assert reading.report.status is ReadStatus.COMPLETE
-    assert codes(reading) == {"runs_unknown"}
+    assert codes(reading) == {"unknown-runs"}
 
 
 def test_S6a_T7_the_command_tells_neither_squads_nor_runs_and_it_is_said(world: World) -> None:
     world.state.add_issue("Together", assignee_type="squad", assignee_id=CORE_SQUAD)
-    assert codes(world.read("cli")) == {"squads_unknown", "runs_unknown"}
+    assert codes(world.read("cli")) == {"unknown-squads", "unknown-runs"}
 
 
 FAILURES: list[tuple[Any, FailureKind]] = [
@@ -371,7 +371,7 @@ def test_an_old_command_is_asked_without_the_flags_that_it_lacks(world: World, l
     reading = world.read("cli")
     assert reading.report.status is ReadStatus.COMPLETE
     assert len(reading.items) == 145
-    assert "old_multica" in codes(reading)
+    assert "old-multica" in codes(reading)
 
 
 @pytest.mark.parametrize(("count", "status"), [(99, ReadStatus.COMPLETE), (145, ReadStatus.PARTIAL)])
@@ -407,7 +407,7 @@ def test_S4_a_banner_before_the_json_is_tolerated_and_reported_once(world: World
     fake_multica_cli.behave(world.program, banner="A new version of multica is available")
     reading = world.read("cli")
     assert reading.report.status is ReadStatus.COMPLETE
-    banners = [finding.message for finding in reading.report.findings if finding.code == "banner"]
+    banners = [finding.message for finding in reading.report.findings if finding.code == "tool-banner"]
     assert len(banners) == 1
     assert "A new version" in banners[0]
 

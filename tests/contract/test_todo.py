@@ -153,7 +153,7 @@ def test_S9_a_missing_file_is_normal_and_an_empty_one_too(tmp_path: Path) -> Non
     assert read(make_agent("coo", workspace=tmp_path)).report == reading.report
 
 
-def test_S9_a_missing_workspace_is_told_by_its_agents_name(tmp_path: Path) -> None:
+def test_S2_a_missing_workspace_is_told_by_its_agents_name_and_is_no_absence(tmp_path: Path) -> None:
     put(tmp_path / "one/TODO.md")
     put(tmp_path / "file")
     reading = read(
@@ -162,9 +162,9 @@ def test_S9_a_missing_workspace_is_told_by_its_agents_name(tmp_path: Path) -> No
         make_agent("three", workspace=tmp_path / "file"),
     )
     assert len(reading.items) == 1
-    assert reading.report.status is ReadStatus.COMPLETE
-    assert [finding.code for finding in reading.report.findings] == ["todo-no-workspace"] * 2
-    assert "two: " in reading.report.findings[0].message
+    assert reading.report.status is ReadStatus.PARTIAL
+    assert "two: the workspace" in reading.report.message
+    assert "three: the workspace" in reading.report.message
 
 
 @pytest.mark.parametrize(

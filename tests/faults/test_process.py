@@ -42,10 +42,10 @@ def wait_until_ended(pid: int) -> bool:
 
 
 def test_output_exit_code_and_the_end_of_the_complaints_are_returned() -> None:
-    code = "import sys; print('{}'); sys.stderr.write('x' * 9000 + 'the end'); sys.exit(3)"
+    code = "import sys; print('{}'); sys.stderr.write('x' * 90_000 + 'the end'); sys.exit(3)"
     done = run(python(code), deadline=Deadline.after(20), environment=ENVIRONMENT)
     assert (done.code, done.stdout) == (3, b"{}\n")
-    assert len(done.stderr) == 4096
+    assert len(done.stderr) == 65_536
     assert done.stderr.endswith("the end")
     assert done.argv == tuple(python(code))
 

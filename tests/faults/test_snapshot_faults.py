@@ -157,7 +157,7 @@ def test_a_snapshot_cut_at_any_byte_is_never_half_used(directory: Path) -> None:
         )
         assert reading.items == ()
         assert reading.stale == ()
-        assert [finding.code for finding in reading.report.findings] == ["snapshot_damaged"]
+        assert [finding.code for finding in reading.report.findings] == ["snapshot-damaged"]
 
 
 def test_a_snapshot_with_any_bit_flipped_is_never_half_used(directory: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_directory_in_its_place_is_told_and_read_around(directory: Path) -> No
     (directory / "workboard.jsonl").mkdir(parents=True)
     reading = ask(directory, ScriptedSource(NEW))
     assert reading.items == NEW.items
-    assert [finding.code for finding in reading.report.findings] == ["snapshot_damaged", "snapshot_not_written"]
+    assert [finding.code for finding in reading.report.findings] == ["snapshot-damaged", "snapshot-not-written"]
     assert not (directory / "workboard.jsonl.new").exists()
 
 
@@ -188,7 +188,7 @@ def test_where_the_directory_cannot_be_made_the_source_is_read_all_the_same(tmp_
     reading = ask(tmp_path / "state" / "snapshots", ScriptedSource(NEW))
     assert reading.report.status is ReadStatus.COMPLETE
     assert reading.items == NEW.items
-    assert "snapshot_not_locked" in [finding.code for finding in reading.report.findings]
+    assert "snapshot-not-locked" in [finding.code for finding in reading.report.findings]
 
 
 def test_a_link_put_where_the_writer_writes_is_not_followed(directory: Path, tmp_path: Path) -> None:
@@ -232,11 +232,11 @@ def test_a_full_or_read_only_disk_costs_the_sharing_and_not_the_reading(tmp_path
     said = run(_ON_BAD_DISKS, tmp_path, prefix=mount_namespace())
     assert said == [
         "complete 1 0 []",
-        "complete 1000 0 ['snapshot_not_written']",
+        "complete 1000 0 ['snapshot-not-written']",
         "failed 0 1 []",
         "['workboard.jsonl', 'workboard.lock']",
         "complete 1 0 []",
-        "complete 1 0 ['snapshot_not_locked']",
+        "complete 1 0 ['snapshot-not-locked']",
         "complete 1 0 []",
         "failed 0 1 []",
     ]

@@ -185,6 +185,15 @@ def _end_of(directory: Path, good: tuple[object, ...], *, again: bool = False) -
         return "refused" if again else _end_of(directory, good, again=True)
 
 
+def test_B7_keys_out_of_order_would_hide_rows_and_are_damage(filled: Path) -> None:
+    def misplace(content: bytearray) -> None:
+        place = content.index(b"todoTODO.md#172026-")
+        content[place : place + 12] = b"todozODO.md#"
+
+    content = edit(filled / "state.db", misplace)
+    assert_mourned(filled, content, "order for sightings")
+
+
 def test_B7_a_database_that_vanished_is_mourned(filled: Path) -> None:
     (filled / "state.db").unlink()
     assert_mourned(filled, None, "vanished")
@@ -447,6 +456,17 @@ def test_a_writer_waits_for_the_other_one_to_finish(filled: Path) -> None:
         store.add_receipt(receipt(50))
     with open_store(filled, NOW) as store:
         assert store.last_receipt("coo") == receipt(50)
+
+
+def test_a_beat_has_the_database_to_itself_from_its_start_to_its_end(filled: Path) -> None:
+    """Taken only at its first write, the lock could be lost between what a beat reads and what it writes."""
+    with open_store(filled, NOW) as mine, open_store(filled, NOW, busy_timeout=0.02) as other:
+        with mine.transaction():
+            assert len(mine.receipts()) == 30
+            with pytest.raises(StateError, match="locked by another process"):
+                other.add_receipt(receipt(50))
+            assert len(other.receipts()) == 30
+        other.add_receipt(receipt(50))
 
 
 _WRITE_AND_WAIT = """

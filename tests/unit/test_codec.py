@@ -110,7 +110,7 @@ FULL_REPORT = SourceReport(
     advice="wait",
     items=7,
     read_at=NOW,
-    findings=(Finding("clock_skew", "ahead", (Ref("multica", "i-1"),)),),
+    findings=(Finding("clock-skew", "ahead", (Ref("multica", "i-1"),)),),
     unknown_ids=("i-9",),
     tried=(Attempt("cli", FailureKind.TIMEOUT, "hangs", "kill it"),),
 )

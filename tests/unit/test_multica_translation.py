@@ -131,7 +131,7 @@ def test_S6_a_status_that_nobody_knows_is_unknown_and_said(category: object) -> 
     translated = read(record(status="qa", status_category=category))
     assert translated.items[0].status is Status.UNKNOWN
     assert translated.items[0].raw_status == "qa"
-    assert codes(translated) == {"status_unknown"}
+    assert codes(translated) == {"unknown-status"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_S6a_without_the_list_of_squads_their_issues_are_nobodys_and_it_is_said_
     translated = read(of_squad, squads=None, squads_problem="HTTP 500")
     assert translated.items[0].owner == NOBODY
     (finding,) = translated.findings
-    assert finding.code == "squads_unknown"
+    assert finding.code == "unknown-squads"
     assert "HTTP 500" in finding.message
     assert finding.refs == (REF,)
 
@@ -190,13 +190,13 @@ def test_S6a_without_the_list_of_squads_their_issues_are_nobodys_and_it_is_said_
 def test_S6a_a_squad_without_a_leader_is_said(squads: list[Any]) -> None:
     translated = read(record(assignee_type="squad", assignee_id=CORE_SQUAD), squads=squads)
     assert translated.items[0].owner == NOBODY
-    assert codes(translated) == {"squad_without_leader"}
+    assert codes(translated) == {"squad-without-leader"}
 
 
 def test_S6a_an_assignee_of_an_unknown_kind_is_nobody_and_said() -> None:
     translated = read(record(assignee_type="robot", assignee_id=CODEX))
     assert translated.items[0].owner == NOBODY
-    assert codes(translated) == {"owner_unknown"}
+    assert codes(translated) == {"unknown-owner"}
 
 
 def test_issues_of_one_owner_share_one_owner_object() -> None:
@@ -221,14 +221,14 @@ def test_S8_times_are_utc_whatever_their_zone(text: Any, instant: datetime | Non
 def test_S8_a_time_ahead_of_the_clock_is_now_and_said() -> None:
     translated = read(record(updated_at="2026-11-21T04:05:01Z"), record(id="b", updated_at="2026-11-21T04:05:00Z"))
     assert [found.updated_at for found in translated.items] == [NOW, NOW + timedelta(minutes=5)]
-    assert [(finding.code, finding.refs) for finding in translated.findings] == [("clock_skew", (REF,))]
+    assert [(finding.code, finding.refs) for finding in translated.findings] == [("clock-skew", (REF,))]
 
 
 def test_S8_a_due_date_is_a_day_and_a_bad_one_is_said() -> None:
     assert item(due_date="2026-12-01").due == date(2026, 12, 1)
     translated = read(record(due_date="soon"))
     assert translated.items[0].due is None
-    assert codes(translated) == {"due_date_unreadable"}
+    assert codes(translated) == {"unreadable-due-date"}
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_T4_work_began_with_the_earliest_run_that_goes_on() -> None:
 
 def test_T7_when_runs_cannot_be_known_it_is_said() -> None:
     translated = read(record(), runs=None, runs_problem="HTTP 404")
-    assert codes(translated) == {"runs_unknown"}
+    assert codes(translated) == {"unknown-runs"}
     assert "HTTP 404" in translated.findings[0].message
     assert codes(read(runs=None)) == set()
 
@@ -367,7 +367,7 @@ def test_S3_an_issue_without_a_status_is_rejected_by_its_name(status: Any) -> No
 def test_an_issue_without_a_title_is_shown_by_its_identifier_and_said(title: Any) -> None:
     translated = read(record(title=title))
     assert translated.items[0].title == "ACM-45"
-    assert codes(translated) == {"title_missing"}
+    assert codes(translated) == {"untitled"}
     assert "ACM-45" in translated.findings[0].message
 
 
@@ -386,14 +386,14 @@ def test_ids_and_titles_as_numbers_are_text() -> None:
 def test_an_issue_that_came_twice_is_one_item_and_said() -> None:
     translated = read(record(), record(title="again"))
     assert [found.title for found in translated.items] == ["登录页报错"]
-    assert codes(translated) == {"duplicate_record"}
+    assert codes(translated) == {"repeated-record"}
 
 
 @pytest.mark.parametrize("metadata", [[], "text", 7])
 def test_metadata_that_is_no_object_is_said(metadata: Any) -> None:
     translated = read(record(metadata=metadata))
     assert translated.items[0].depends_on == ()
-    assert codes(translated) == {"metadata_unreadable"}
+    assert codes(translated) == {"unreadable-metadata"}
 
 
 def test_one_finding_names_all_issues_of_its_kind_and_the_first_five_by_key() -> None:

@@ -238,7 +238,7 @@ def test_S1a_a_damaged_snapshot_still_proves_that_there_was_one(cache: SnapshotC
     (directory / "workboard.jsonl").write_bytes(b"")
     reading = ask(cache, ScriptedSource(disabled()))
     assert reading.report.status is ReadStatus.FAILED
-    assert codes(reading) == ["snapshot_damaged"]
+    assert codes(reading) == ["snapshot-damaged"]
 
 
 def _other_format(lines: list[str]) -> list[str]:
@@ -281,12 +281,12 @@ def test_a_snapshot_that_is_not_whole_is_ignored_told_and_replaced(
     path.write_bytes("".join(damage(lines)).encode("latin-1"))
     outage = ask(cache, ScriptedSource(failed()), NOW + MINUTE)
     assert outage.stale == (), "nothing of it is used"
-    assert codes(outage) == ["snapshot_damaged"]
+    assert codes(outage) == ["snapshot-damaged"]
     assert str(path) in outage.report.findings[0].message
     source = ScriptedSource(complete(C))
     reading = ask(cache, source, NOW + MINUTE)
     assert reading.items == (C,)
-    assert codes(reading) == ["snapshot_damaged"]
+    assert codes(reading) == ["snapshot-damaged"]
     again = ask(cache, source, NOW + MINUTE)
     assert (again.items, codes(again), len(source.reads)) == ((C,), [], 1)
 
@@ -295,17 +295,17 @@ def test_findings_of_the_source_itself_come_before_ours(cache: SnapshotCache, di
     directory.mkdir(parents=True)
     (directory / "workboard.jsonl").write_text("?")
     plain = complete(A)
-    told = replace(plain, report=replace(plain.report, findings=(Finding("clock_skew", "ahead", (A.ref,)),)))
+    told = replace(plain, report=replace(plain.report, findings=(Finding("clock-skew", "ahead", (A.ref,)),)))
     reading = ask(cache, ScriptedSource(told))
-    assert codes(reading) == ["clock_skew", "snapshot_damaged"]
-    assert codes(ask(cache, ScriptedSource(told))) == ["clock_skew"], "what was wrong then is not wrong now"
+    assert codes(reading) == ["clock-skew", "snapshot-damaged"]
+    assert codes(ask(cache, ScriptedSource(told))) == ["clock-skew"], "what was wrong then is not wrong now"
 
 
 def test_a_reading_that_json_cannot_hold_is_served_and_not_kept(cache: SnapshotCache, directory: Path) -> None:
     naive = complete(item("n", created_at=NOW.replace(tzinfo=None)))
     reading = ask(cache, ScriptedSource(naive))
     assert reading.items == naive.items
-    assert codes(reading) == ["snapshot_not_written"]
+    assert codes(reading) == ["snapshot-not-written"]
     assert {path.name for path in directory.iterdir()} == {"workboard.lock"}
 
 
@@ -368,6 +368,16 @@ def test_S5_a_holder_that_never_finishes_is_a_timeout_and_no_stampede(cache: Sna
     assert reading.report.kind is FailureKind.TIMEOUT
     assert f"pid {os.getpid()} (reading workboard)" in reading.report.message
     assert reading.stale == (A,)
+
+
+def test_S5_a_damaged_snapshot_is_read_anew_by_one_beat_and_not_by_all(cache: SnapshotCache, directory: Path) -> None:
+    ask(cache, ScriptedSource(FULL))
+    path = directory / "workboard.jsonl"
+    path.write_bytes(path.read_bytes()[:-10])
+    source = ScriptedSource(complete(A))
+    with exclusive(directory / "workboard.lock"):
+        assert ask(cache, source, NOW + MINUTE, patience=0.05).report.kind is FailureKind.TIMEOUT
+    assert source.reads == []
 
 
 def test_a_bug_in_a_source_is_not_hidden_and_frees_the_lock(cache: SnapshotCache) -> None:

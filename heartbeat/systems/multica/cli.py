@@ -90,11 +90,11 @@ class CommandTransport:
         if needs_squads(issues):
             extra["squads_problem"] = "the multica command cannot list squads"
         findings = [Finding("configuration", problem) for problem in self.connection.problems]
-        findings += [Finding("banner", f"`multica` printed around its JSON: {text}") for text in listing.banners]
+        findings += [Finding("tool-banner", f"`multica` printed around its JSON: {text}") for text in listing.banners]
         if listing.left_out:
             findings.append(
                 Finding(
-                    "old_multica",
+                    "old-multica",
                     f"this version of the multica command does not know {', '.join(listing.left_out)}; it was asked "
                     "without, and an update would make the reading surer",
                 )

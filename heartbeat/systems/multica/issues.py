@@ -61,14 +61,14 @@ _SEPARATOR = re.compile(r"[,;\s，；、]+")
 _NAMED_IN_FINDING = 5
 
 _SENTENCES = {
-    "clock_skew": "a time lies more than 5 minutes ahead of this machine's clock and was taken as now",
-    "duplicate_record": "came more than once with the same id; the first record counts",
-    "due_date_unreadable": "the due date is no date and was left out",
-    "metadata_unreadable": "the metadata is no object, so dependencies in it cannot be seen",
-    "owner_unknown": "assigned to something that is neither an agent, a squad nor a member",
-    "squad_without_leader": "assigned to a squad that has no leader or is not known, so it has no owner",
-    "status_unknown": "the status is not one that heartbeat knows; it is shown and never acted on",
-    "title_missing": "there is no title; the identifier stands in for it",
+    "clock-skew": "a time lies more than 5 minutes ahead of this machine's clock and was taken as now",
+    "repeated-record": "came more than once with the same id; the first record counts",
+    "unreadable-due-date": "the due date is no date and was left out",
+    "unreadable-metadata": "the metadata is no object, so dependencies in it cannot be seen",
+    "unknown-owner": "assigned to something that is neither an agent, a squad nor a member",
+    "squad-without-leader": "assigned to a squad that has no leader or is not known, so it has no owner",
+    "unknown-status": "the status is not one that heartbeat knows; it is shown and never acted on",
+    "untitled": "there is no title; the identifier stands in for it",
 }
 """Findings about single issues, by code; one for all issues of a kind."""
 
@@ -92,11 +92,11 @@ def translate(fetched: Fetched, now: datetime, *, agents: Mapping[str, str]) -> 
         told = (
             f"{len(reader.of_squads)} issues belong to squads whose leaders are not known ({why}): they have no owner"
         )
-        findings.append(Finding("squads_unknown", told, tuple(reader.of_squads)))
+        findings.append(Finding("unknown-squads", told, tuple(reader.of_squads)))
     if runs is None and reader.items:
         why = fetched.extra.get("runs_problem") or "the data has no runs"
         findings.append(
-            Finding("runs_unknown", f"it is not known which agents are at work in Multica right now ({why})")
+            Finding("unknown-runs", f"it is not known which agents are at work in Multica right now ({why})")
         )
     return Translated(tuple(reader.items), tuple(reader.evidence), tuple(reader.rejected), tuple(findings))
 
@@ -126,7 +126,7 @@ class _Reader:
             self.rejected.append(Rejected(SOURCE, None, "the record has no id", cut(record)))
             return
         if identity in self._seen:
-            self._note("duplicate_record", self._seen[identity])
+            self._note("repeated-record", self._seen[identity])
             return
         raw_status = record.get("status")
         if not isinstance(raw_status, str) or not raw_status.strip():
@@ -145,15 +145,15 @@ class _Reader:
         category = record.get("status_category")
         status = STATUSES.get(category if isinstance(category, str) and category else raw_status, Status.UNKNOWN)
         if status is Status.UNKNOWN:
-            notes.add("status_unknown")
+            notes.add("unknown-status")
         identifier = _text(record.get("identifier"))
         key = identifier or identity[:8]
         title = _text(record.get("title"))
         if title is None:
-            notes.add("title_missing")
+            notes.add("untitled")
         metadata = record.get("metadata")
         if metadata is not None and not isinstance(metadata, Mapping):
-            notes.add("metadata_unreadable")
+            notes.add("unreadable-metadata")
         known = metadata if isinstance(metadata, Mapping) else {}
         runs = () if self.runs is None else self.runs.get(identity.lower(), ())
         updated_at = self._instant(record.get("updated_at"), notes)
@@ -214,13 +214,13 @@ class _Reader:
         if kind == "agent":
             return self._agent(assignee)
         if kind != "squad":
-            notes.add("owner_unknown")
+            notes.add("unknown-owner")
             return NOBODY
         self.of_squads.append(ref)
         leader = None if self.squads is None else self.squads.get(assignee.lower())
         if leader is None:
             if self.squads is not None:
-                notes.add("squad_without_leader")
+                notes.add("squad-without-leader")
             return NOBODY
         return self._agent(leader)
 
@@ -234,7 +234,7 @@ class _Reader:
     def _instant(self, value: object, notes: set[str]) -> datetime | None:
         instant, corrected = not_after(parse_instant(value), self.now)
         if corrected:
-            notes.add("clock_skew")
+            notes.add("clock-skew")
         return instant
 
     def _note(self, code: str, item: Item) -> None:
@@ -297,7 +297,7 @@ def _due(value: object, notes: set[str]) -> date | None:
     try:
         return date.fromisoformat(str(value)[:10])
     except ValueError:
-        notes.add("due_date_unreadable")
+        notes.add("unreadable-due-date")
         return None
 
 

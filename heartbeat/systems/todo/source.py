@@ -32,7 +32,6 @@ from heartbeat.systems.todo.files import (
 )
 from heartbeat.systems.todo.items import SOURCE, Owners, TaskFile, holds_instructions, owners_of, translate
 from heartbeat.systems.todo.markdown import TaskList, read_tasks
-from heartbeat.task import Finding
 
 TRANSPORT = "files"
 
@@ -58,16 +57,17 @@ class FilesTransport:
     def fetch(self, deadline: Deadline) -> Fetched:
         """Every file; what could not be read is named in `problem`. Raises TransportError where nothing could be."""
         reading = _Reading(self, deadline)
+        missing: list[str] = []
         for workspace in _innermost_first(self.workspaces):
             if is_there(workspace.root):
                 reading.workspace(workspace)
             else:
-                message = f"{workspace.name}: the workspace {workspace.root} is not there; its tasks are not seen"
-                reading.findings.append(Finding("todo-no-workspace", message))
+                # It may be a disk that is not mounted: what stood there is not gone (rule S2).
+                missing.append(f"{workspace.name}: the workspace {workspace.root} is not there")
         reading.check_something_was_read()
         rank = {workspace.agents: rank for rank, workspace in enumerate(self.workspaces)}
         files = sorted(reading.files, key=lambda file: rank[file.agents])
-        return Fetched(files, _listed(reading.problems, "; "), tuple(reading.findings))
+        return Fetched(files, _listed([*reading.problems, *missing], "; "))
 
     def version(self, deadline: Deadline) -> str | None:
         return None
@@ -86,7 +86,6 @@ class _Reading:
     deadline: Deadline
     files: list[TaskFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
     first_error: TransportError | None = None
     seen: set[tuple[int, int]] = field(default_factory=set)
 
