@@ -75,12 +75,8 @@ def test_M5_then_the_key_so_that_no_two_tasks_are_equal() -> None:
 
 
 def test_M5_lines_of_one_file_keep_the_order_of_their_author() -> None:
-    assert keys(*[line(number, "x") for number in (100, 9, 10, 1)]) == [
-        "TODO.md:1",
-        "TODO.md:9",
-        "TODO.md:10",
-        "TODO.md:100",
-    ]
+    lines = [replace(line(number, "x"), ref=Ref("todo", f"coo/TODO.md#{999 - number}")) for number in (100, 9, 10, 1)]
+    assert keys(*lines) == ["TODO.md:1", "TODO.md:9", "TODO.md:10", "TODO.md:100"]
 
 
 @pytest.mark.parametrize(
