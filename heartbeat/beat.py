@@ -174,7 +174,8 @@ def tick(
 
 def rehearse(observation: Observation, agents: Sequence[Agent]) -> Tick:
     """The same beats without locks, slots and receipts: what `--dry-run` shows (rule B3)."""
-    beats = tuple(Beat(agent, worklist(observation.assessment, agent.id), None) for agent in agents)
+    assessment = observation.assessment
+    beats = tuple(Beat(agent, worklist(assessment, agent.id, patrol=agent.patrol), None) for agent in agents)
     return Tick(observation, beats)
 
 
@@ -191,7 +192,7 @@ def _skip(agent: Agent, lock: Lock) -> Beat:
 
 
 def _beat(observation: Observation, agent: Agent, started: datetime, ended: datetime) -> Beat:
-    own = worklist(observation.assessment, agent.id)
+    own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
     seen = observation.sweep
     receipt = _receipt(
         observation.roster,

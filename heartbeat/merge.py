@@ -204,7 +204,8 @@ def _task(
     living = [item for item in items if not item.archived] or list(items)
     statuses = [Status.UNKNOWN if item.ref in stale else status_at(item, now) for item in living]
     missing = tuple(sorted({ref for item in items for ref in absent.get(item.ref, ())}))
-    opened = [status for status in statuses if status not in CLOSED]
+    opened = [status for status in statuses if status not in CLOSED and status is not Status.UNKNOWN]
+    closed = [status for status in statuses if status in CLOSED]
     return Task(
         items=items,
         status=Status.UNKNOWN if missing else _combined(statuses),
@@ -212,7 +213,7 @@ def _task(
         owner=next((item.owner for item in living if item.owner != NOBODY), NOBODY),
         due=min((item.due for item in living if item.due is not None), default=None),
         archived=all(item.archived for item in items) and not missing,
-        split=0 < len(opened) < len(statuses),
+        split=bool(opened and closed),
         links=links,
         stale=tuple(item.ref for item in items if item.ref in stale),
         absent=missing,

@@ -16,7 +16,7 @@ from heartbeat.instants import to_text
 from heartbeat.merge import merge
 from heartbeat.order import task_order
 from heartbeat.policy import ParentRule
-from heartbeat.rules.dependencies import Visibility, Wait, dependencies
+from heartbeat.rules.dependencies import Gate, Visibility, Wait, dependencies
 from heartbeat.task import NOBODY, Finding, Item, Link, Owner, OwnerKind, Ref, State, Status, Task
 
 
@@ -131,8 +131,8 @@ def assess(
     )
 
 
-def worklist(assessment: Assessment, agent: str) -> Worklist:
-    """What one agent is shown: its open tasks in the order of work, and findings about them."""
+def worklist(assessment: Assessment, agent: str, *, patrol: bool = False) -> Worklist:
+    """What one agent is shown: its open tasks in the order of work, and findings: about them, or with `patrol` all."""
     own = Owner(OwnerKind.AGENT, agent)
     standings = tuple(
         standing
@@ -140,7 +140,7 @@ def worklist(assessment: Assessment, agent: str) -> Worklist:
         if standing.task.owner == own and standing.bucket is not Bucket.CLOSED
     )
     refs = {ref for standing in standings for ref in standing.task.refs}
-    findings = tuple(finding for finding in assessment.findings if not refs.isdisjoint(finding.refs))
+    findings = tuple(finding for finding in assessment.findings if patrol or not refs.isdisjoint(finding.refs))
     buckets: Counter[str] = Counter()
     for (owner, bucket), count in assessment.counts.items():
         buckets[_as_seen_by(own, owner, bucket)] += count
@@ -204,16 +204,28 @@ def _findings(standings: Iterable[Standing]) -> Iterable[Finding]:
         name = task.items[0].key
         if task.split:
             yield Finding("split", f"{name}: some of its records are closed and some open", task.refs)
-        if standing.state in (State.IN_PROGRESS, State.REVIEW) and standing.waits:
-            reasons = "; ".join(wait.reason for wait in standing.waits)
-            yield Finding("started-too-early", f"{name} was started while it waits: {reasons}", task.refs)
+        # An outage makes waits unknown; that is no reason to say that somebody did wrong.
+        known = [wait.reason for wait in standing.waits if wait.gate is not Gate.UNKNOWN]
+        if standing.state in (State.IN_PROGRESS, State.REVIEW) and known:
+            message = f"{name} was started while it waits: {'; '.join(known)}"
+            yield Finding("started-too-early", message, task.refs)
         owners = {item.owner for item in task.items if item.owner != NOBODY}
         if len(owners) > 1 and standing.bucket is not Bucket.CLOSED:
             told = ", ".join(f"{item.key}: {item.owner.id or 'nobody'}" for item in task.items)
             yield Finding("owner-mismatch", f"{name} has different owners ({told}); {task.owner.id} has it", task.refs)
-        dangling = [wait.target for wait in standing.waits if wait.gate.value in ("dangling", "ambiguous")]
-        if dangling:
-            yield Finding("dangling-dependency", f"{name} waits for {', '.join(dangling)}: nothing to find", task.refs)
+        for gate, code in _DEPENDENCY_FINDINGS:
+            reasons = [wait.reason for wait in standing.waits if wait.gate is gate]
+            if reasons:
+                yield Finding(code, f"{name} waits in vain: {'; '.join(reasons)}", task.refs)
+
+
+_DEPENDENCY_FINDINGS = (
+    (Gate.DANGLING, "dangling-dependency"),
+    (Gate.AMBIGUOUS, "ambiguous-dependency"),
+    (Gate.CANCELLED, "cancelled-dependency"),
+    (Gate.ARCHIVED, "archived-dependency"),
+)
+"""Waits that end only when a person decides something (rule D3)."""
 
 
 def _count(standings: Iterable[Standing], rejected: int) -> Mapping[tuple[Owner, Bucket], int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, progress
-from heartbeat.errors import Exit
+from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,12 @@ def doctor(
     timeout: Annotated[
         float, typer.Option("--timeout", min=1.0, metavar="SECONDS", help="For each source with all its transports.")
     ] = 90.0,
+    accept_loss: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-loss", metavar="NAME", help="You, NAME, have seen that memory was lost: go on without it."
+        ),
+    ] = None,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -29,6 +35,9 @@ def doctor(
     from heartbeat import doctor as examination
 
     session = Session(context, roster)
+    if accept_loss is not None:
+        _accept(session, accept_loss)
+        return
 
     def open_store() -> Store:
         from heartbeat.store.opening import open_store_read_only
@@ -44,6 +53,14 @@ def doctor(
         _print_table(checks, session)
     if examination.worst(checks) is examination.Level.FAILED:
         raise typer.Exit(Exit.FOUND)
+
+
+def _accept(session: Session, name: str) -> None:
+    if not name.strip():
+        raise UsageError("--accept-loss needs the name of the person who accepts it")
+    with session.store(read_only=False) as store:
+        accepted = store.accept_tombstone(name.strip(), session.now())
+    typer.echo(f"accepted by {name.strip()}: {accepted.reason}" if accepted else "nothing was lost; nothing to accept")
 
 
 def _print_json(checks: Sequence[Check], roster: str, state: str) -> None:

@@ -5,6 +5,7 @@ Everything heavy is imported inside the commands, so that `--version` and `--hel
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -54,6 +55,8 @@ def options(
 
 def main() -> None:
     """Run the command and end with its exit code; an error is told on stderr, without a traceback unless --debug."""
+    # One call makes up to millions of objects without cycles and ends; the collector would walk them again and again.
+    gc.disable()
     try:
         app()
     except HeartbeatError as error:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from heartbeat.beat import Beat, Observation, Patrol
-from heartbeat.cli.terminal import plain
+from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of, source_trouble
 from heartbeat.instants import to_text
 from heartbeat.task import Finding, State
 from heartbeat.worklist import Standing
 
 _Thing = TypeVar("_Thing")
+
+_WIDTH = 1000
+"""Columns of foreign text that a model is given of one title or reason."""
 
 
 def worklist(observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> str:
@@ -22,8 +25,8 @@ def worklist(observation: Observation, beat: Beat, patrol: Patrol | None, limit:
 
 
 def code(text: str) -> str:
-    """A code span that holds the text whatever backticks are in it."""
-    shown = plain(text) or " "
+    """A code span that holds the text whatever backticks are in it; a very long one is cut, JSON has it whole."""
+    shown = clipped(text, _WIDTH) or " "
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
@@ -37,7 +40,7 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
         yield beat.skipped
         return
     for trouble in source_trouble(observation):
-        yield f"- NOT READ: {plain(trouble)}"
+        yield f"- NOT READ: {code(trouble)}"
     if observation.sweep.degraded:
         yield "- What stands under “Unknown” is not to be worked on until its source is read again."
         yield ""
@@ -64,9 +67,10 @@ def _tasks(standings: Sequence[Standing], limit: int, *, numbered: bool) -> Iter
         subject = standing.task
         names = " = ".join(code(item.location or item.key) for item in subject.items)
         due = f", due {subject.due.isoformat()}" if subject.due else ""
-        yield f"{f'{number}.' if numbered else '-'} {names} {code(subject.title)} ({subject.priority.value}{due})"
+        marker = f"{number}." if numbered else "-"
+        yield f"{marker} {names} {code(subject.title)} ({subject.priority.value}{due})"
         for reason in standing.reasons:
-            yield f"   - {code(reason)}"
+            yield f"{' ' * len(marker)} - {code(reason)}"
     if limit and len(standings) > limit:
         yield f"- … and {len(standings) - limit} more: run with --limit 0"
 

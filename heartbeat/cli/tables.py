@@ -14,16 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from heartbeat.beat import Beat, Observation, Patrol
-from heartbeat.cli.terminal import plain
+from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import FIRST
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
-from heartbeat.task import Finding, Priority, State
+from heartbeat.task import Finding, OwnerKind, Priority, State
 from heartbeat.worklist import Standing
 
 WIDTH_WITHOUT_TERMINAL = 140
+_WIDEST = 1000
 
 _COLOUR = {
     ReadStatus.COMPLETE: "green",
@@ -64,8 +65,8 @@ class _Trimmed:
 
 
 def cell(text: object, style: str = "") -> Text:
-    """Foreign text as a cell: one line, nothing in it is markup or an escape sequence (rule B8)."""
-    return Text(plain(str(text)), style=style)
+    """Foreign text as a cell: one line, nothing in it is markup or an escape sequence (rule B8); cut when very long."""
+    return Text(clipped(str(text), _WIDEST), style=style)
 
 
 def grid(*columns: dict[str, Any]) -> Table:
@@ -192,7 +193,7 @@ def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> Non
 
 
 def _print_load(out: Console, patrol: Patrol, observation: Observation) -> None:
-    loads = {load.owner.id: load for load in patrol.backlog.owners if load.known and load.owner.kind.value == "agent"}
+    loads = {load.owner.id: load for load in patrol.backlog.owners if load.known and load.owner.kind is OwnerKind.AGENT}
     table = grid({}, *({"justify": "right"} for _ in range(4)), {})
     for agent in observation.roster.agents.values():
         load = loads.get(agent.id)
@@ -205,7 +206,7 @@ def _print_load(out: Console, patrol: Patrol, observation: Observation) -> None:
     out.print(cell("  load of each agent", "dim"))
     out.print(table)
     for load in patrol.backlog.owners:
-        if load.owner.id not in loads:
+        if not load.known or load.owner.kind is not OwnerKind.AGENT:
             told = f"{owner_of(load.owner)}: {load_of(load)}"
             warning = "" if load.known else " — not in the roster: nobody is shown this work"
             out.print(cell(f"  {told}{warning}", "yellow" if warning else "dim"))

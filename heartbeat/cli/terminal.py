@@ -15,6 +15,9 @@ _JOINERS = {"\u200c", "\u200d"}
 """Zero-width joiners build emoji and Indic letters; they hide nothing."""
 
 
+_MARKS_PER_COLUMN = 4
+
+
 def plain(text: str) -> str:
     """One line of printable text: escape sequences and invisible or direction-changing characters removed."""
     if text.isascii() and text.isprintable():
@@ -35,14 +38,15 @@ def _shown(character: str) -> str:
 
 
 def clipped(text: str, width: int) -> str:
-    """Plain text of at most `width` columns; wide (CJK) characters count two."""
-    shown = plain(text)
+    """Plain text of at most `width` columns, wide (CJK) characters counting two; an ellipsis tells that it was cut."""
+    whole = plain(text)
+    shown = whole[: _MARKS_PER_COLUMN * width]  # combining marks take no column, however many there are
     used = 0
     for index, character in enumerate(shown):
-        used += 2 if unicodedata.east_asian_width(character) in "WF" else 0 if unicodedata.combining(character) else 1
+        used += columns(character)
         if used > width:
             return _fit(shown[:index], width) + "…"
-    return shown
+    return shown if len(shown) == len(whole) else shown[:-1] + "…"
 
 
 def _fit(text: str, width: int) -> str:

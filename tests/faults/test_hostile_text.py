@@ -16,7 +16,7 @@ from rich.console import Console
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.markdown import worklist as as_markdown
 from heartbeat.cli.tables import print_beat, print_findings
-from heartbeat.cli.terminal import plain
+from heartbeat.cli.terminal import clipped
 from heartbeat.policy import ParentRule
 from heartbeat.rules.backlog import backlog
 from heartbeat.sweep import Sweep
@@ -198,16 +198,15 @@ def test_B8_a_title_of_a_megabyte_is_judged_and_shown_like_any_other(kind: str) 
     items = (issue(1, title), card(2, "登录页报错"))
     assert [standing.task.items[0].key for standing in judged(items, outage=False).standings] == ["00000002", "BIZ-1"]
     text = markdown(items)
-    assert plain(title) in text
+    assert clipped(title, 1000) in text
+    assert len(text) < 20_000
     assert text.endswith("2 items: 2 presented\n")
 
 
-@pytest.mark.xfail(strict=True, run=False, reason="each unended comment is sought to the end of the title: quadratic")
 def test_B8_a_megabyte_of_comments_that_never_end_is_compared_in_one_pass() -> None:
     assert normalised("<!--" * (MEGABYTE // 4)) == ""
 
 
-@pytest.mark.xfail(strict=True, run=False, reason="titles are compared whole however long they are: quadratic")
 def test_M2_two_titles_of_a_megabyte_that_are_nearly_equal_do_not_stop_the_beat() -> None:
     words = "again and " * (MEGABYTE // 10)
     assert list(nearly_equal([f"{words}once", f"{words}twice"])) == [(f"{words}once", f"{words}twice")]
