@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,10 +114,19 @@ def padded(record: dict[str, object], field: str) -> dict[str, object]:
 def fill(directory: Path, items: int) -> None:
     """A board of half cards, half issues, and a roster to read them with."""
     half = items // 2
-    (directory / "workboard.json").write_text(json.dumps({"cards": [card(number) for number in range(1, half + 1)]}))
-    (directory / "multica.json").write_text(json.dumps({"issues": [issue(number) for number in range(1, half + 1)]}))
+    write(directory / "workboard.json", "cards", (card(number) for number in range(1, half + 1)))
+    write(directory / "multica.json", "issues", (issue(number) for number in range(1, half + 1)))
     team = "".join(f"  {agent}: {{name: {agent}, class: developer, notify: [self]}}\n" for agent in AGENTS)
     (directory / "agents.yaml").write_text(ROSTER + team)
+
+
+def write(path: Path, name: str, records: Iterable[dict[str, object]]) -> None:
+    """One record at a time: what this process holds in memory would count for the children that it starts."""
+    with path.open("w") as file:
+        file.write(f'{{"{name}": [')
+        for number, record in enumerate(records):
+            file.write(f"{',' if number else ''}{json.dumps(record)}")
+        file.write("]}")
 
 
 def main() -> None:

@@ -79,9 +79,10 @@ def _state(open_store: Callable[[], Store]) -> Iterator[Check]:
         yield Check("state", "store", Level.FAILED, str(error), error.advice)
         return
     if stone is not None:
-        lost = f"{stone.reason} at {to_text(stone.at)}; heartbeat only observes until you accept that"
-        kept = f"the damaged file is {stone.quarantined}" if stone.quarantined else "restore a backup if you have one"
-        yield Check("state", "store", Level.FAILED, lost, kept)
+        lost = f"{stone.reason} (noticed {to_text(stone.at)}); heartbeat only observes until somebody accepts that"
+        kept = f"the damaged file is {stone.quarantined}; " if stone.quarantined else ""
+        advice = f"{kept}put a backup back while no beat runs, or go on without: heartbeat doctor --accept-loss NAME"
+        yield Check("state", "store", Level.FAILED, lost, advice)
     else:
         yield Check("state", "store", Level.OK, f"receipts of {len(receipts)} agents")
 

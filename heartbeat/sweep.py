@@ -58,9 +58,9 @@ class Sweep:
             sources=tuple(self.readings),
             stale=tuple(item for reading in readings for item in reading.stale),
             stale_since={
-                name: f"{format_duration(self.age(name) or 0)} ago"
+                name: f"{format_duration(max(0.0, (self.now - reading.stale_at).total_seconds()))} ago"
                 for name, reading in self.readings.items()
-                if reading.stale
+                if reading.stale_at is not None
             },
             incomplete=self.incomplete,
             unknown_ids=frozenset(name for report in self.reports for name in report.unknown_ids),

@@ -95,13 +95,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Everything that one read of one source gave. `stale` items come from an earlier complete read (rule S2)."""
+    """Everything that one read of one source gave. `stale` items come from a complete read at `stale_at` (rule S2)."""
 
     report: SourceReport
     items: tuple[Item, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     stale: tuple[Item, ...] = ()
+    stale_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

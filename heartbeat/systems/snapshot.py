@@ -192,7 +192,8 @@ class _Shelf:
         shown = f"{len(stale)} items" if len(stale) != 1 else "1 item"
         message = _joined(report.message, f"showing {shown} of the last complete read, {self._ago(header.read_at)}")
         read_at = report.read_at if reading.items else header.read_at
-        return replace(reading, stale=stale, report=replace(report, message=message, read_at=read_at))
+        report = replace(report, message=message, read_at=read_at)
+        return replace(reading, report=report, stale=stale, stale_at=header.read_at)
 
     def with_findings(self, reading: Reading) -> Reading:
         new = tuple(finding for finding in self._findings if finding not in reading.report.findings)

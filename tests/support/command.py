@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -45,6 +46,7 @@ def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
             code = _run()
     finally:
         os.chdir(before)
+        gc.enable()  # the command turns it off for its own process
     out.flush()
     return Result(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
 
