@@ -15,7 +15,7 @@ from datetime import datetime
 from heartbeat.names import Names
 from heartbeat.order import item_order
 from heartbeat.task import CLOSED, NOBODY, Finding, Item, Link, Ref, Status, Task
-from heartbeat.titles import identifiers, nearly_equal, normalised, tells_enough
+from heartbeat.titles import IDENTIFIER, identifiers, nearly_equal, normalised, tells_enough
 
 _STRENGTH = (Status.IN_PROGRESS, Status.BLOCKED, Status.IN_REVIEW, Status.TODO, Status.BACKLOG)
 """Which status a task has when its open items differ: the first of these that one of them has (rule M4)."""
@@ -61,6 +61,7 @@ def merge(
     )
     findings += _duplicates(by_ref.values(), groups)
     findings += _similar(tasks)
+    findings += _same_ticket(tasks)
     return Merged(tasks, tuple(link for task in tasks for link in task.links), tuple(findings))
 
 
@@ -257,3 +258,23 @@ def _similar(tasks: Iterable[Task]) -> list[Finding]:
             if len({ref.source for ref in refs}) > 1:
                 findings.append(Finding("similar?", "nearly the same title, not merged", refs))
     return findings[:_SIMILAR_SHOWN]
+
+
+def _same_ticket(tasks: Iterable[Task]) -> list[Finding]:
+    """Open tasks that name one ticket which no source has: reported, never merged, for nothing says what it is."""
+    naming: dict[str, list[Task]] = {}
+    known: set[str] = set()
+    for task in tasks:
+        known |= {alias.upper() for item in task.items for alias in item.aliases}
+        if not task.closed:
+            named = {mention.upper() for item in task.items for mention in item.mentions}
+            for name in named:
+                if IDENTIFIER.fullmatch(name):
+                    naming.setdefault(name, []).append(task)
+    return [
+        Finding(
+            "same-ticket?", f"they name {name}, which no source shows: not merged", tuple(task.ref for task in named)
+        )
+        for name, named in sorted(naming.items())
+        if len(named) > 1 and name not in known
+    ]

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
 from heartbeat.errors import HeartbeatError
 from heartbeat.instants import format_duration
 from heartbeat.roster.model import Roster
-from heartbeat.systems.base import Deadline, FailureKind, Reading, ReadStatus, Source, SourceReport
+from heartbeat.systems.base import (
+    Deadline,
+    FailureKind,
+    Reading,
+    ReadStatus,
+    Rejected,
+    Source,
+    SourceReport,
+    cut,
+)
 from heartbeat.systems.registry import build_source, source_order
 from heartbeat.systems.snapshot import SnapshotCache
+from heartbeat.task import Item, Ref
 from heartbeat.worklist import Sight
 
 _GRACE = 0.5
@@ -133,9 +143,38 @@ def _collect(
     return collected
 
 
+def _sound(name: str, reading: Reading) -> Reading:
+    """The reading with what no item may be taken out as rejected: a ref of another source, or one that came twice.
+
+    The built-in sources never give such items; a plug-in that does must not stop the whole team (rule S10).
+    """
+    seen: set[Ref] = set()
+    items: list[Item] = []
+    rejected: list[Rejected] = []
+    for item in reading.items:
+        reason = f"its ref {item.ref} came twice" if item.ref in seen else _unsound(name, item)
+        if reason:
+            rejected.append(Rejected(name, item.ref.id, reason, cut(item)))
+        else:
+            seen.add(item.ref)
+            items.append(item)
+    if not rejected:
+        return reading
+    unknown = tuple(dict.fromkeys((*reading.report.unknown_ids, *(each.id for each in rejected if each.id))))
+    report = replace(reading.report, unknown_ids=unknown)
+    return replace(reading, report=report, items=tuple(items), rejected=(*reading.rejected, *rejected))
+
+
+def _unsound(name: str, item: Item) -> str:
+    if item.ref.source != name:
+        return f"its ref {item.ref} is not of this source"
+    times = (item.created_at, item.updated_at, item.started_at, item.not_before)
+    return "one of its times has no zone" if any(time and time.tzinfo is None for time in times) else ""
+
+
 def _reading(name: str, result: Reading | Exception | None, cache: SnapshotCache, roster: Roster) -> Reading:
     if isinstance(result, Reading):
-        return result
+        return _sound(name, result)
     if isinstance(result, HeartbeatError):
         raise result
     if result is None:

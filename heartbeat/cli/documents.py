@@ -178,6 +178,7 @@ def backlog(patrol: Patrol) -> Document:
                 "in_progress": load.in_progress,
                 "blocked": load.blocked,
                 "in_review": load.in_review,
+                "unknown": load.unknown,
             }
             for load in patrol.backlog.owners
         ],

@@ -55,7 +55,7 @@ def render(
     plans = plan_render(session.roster, team, template=template, command=command, out=out, force=force)
     for plan in plans:
         for warning in plan.warnings:
-            complain(f"{plan.path}: {warning}")
+            complain(warning)
     if diff:
         for plan in plans:
             typer.echo(plan.diff, nl=False)
@@ -68,7 +68,7 @@ def render(
 def _check(plans: Sequence[RenderResult]) -> None:
     differing = [plan for plan in plans if plan.differs]
     for plan in differing:
-        typer.echo(f"{plan.path}: {plan.problem or _DIFFERS[plan.state.value]}")
+        typer.echo(plan.problem or f"{plan.path}: {_DIFFERS[plan.state.value]}")
     if differing:
         complain(f"{len(differing)} of {len(plans)} files differ from what the roster and the template give")
         raise typer.Exit(Exit.FOUND)

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.terminal import clipped
-from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of
+from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of, short_message
 from heartbeat.instants import format_duration
-from heartbeat.rules.backlog import FIRST
+from heartbeat.rules.backlog import FIRST, OwnerLoad
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Finding, OwnerKind, Priority, State
@@ -25,6 +25,7 @@ from heartbeat.worklist import Standing
 
 WIDTH_WITHOUT_TERMINAL = 140
 _WIDEST = 1000
+_SHORT = 72
 
 _COLOUR = {
     ReadStatus.COMPLETE: "green",
@@ -129,7 +130,7 @@ def print_sources(out: Console, observation: Observation) -> None:
 def _told(report: SourceReport, age: float | None) -> Text:
     when = "" if age is None or age < 1 else f"read {format_duration(age)} ago"
     kind = report.kind.value if report.kind and report.status is not ReadStatus.DISABLED else ""
-    parts = [part for part in (when, ": ".join(filter(None, (kind, report.message))), report.advice) if part]
+    parts = [part for part in (when, ": ".join(filter(None, (kind, short_message(report)))), report.advice) if part]
     return cell("; ".join(parts))
 
 
@@ -181,11 +182,17 @@ def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> Non
         counts = (f"{load.todo} todo", f"{load.in_progress} in progress", f"{load.total} in all")
         table.add_row("", cell(load.source), *(cell(count) for count in counts), alarm)
     out.print(table)
-    listed = grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "ellipsis", "no_wrap": True})
+    listed = grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
     for load in patrol.backlog.sources:
         for subject in load.first:
             own = next(item for item in subject.items if item.ref.source == load.source)
-            listed.add_row("", cell(load.source, "dim"), cell(own.key), cell(owner_of(subject.owner)), cell(own.title))
+            listed.add_row(
+                "",
+                cell(load.source, "dim"),
+                cell(own.key),
+                cell(owner_of(subject.owner)),
+                cell(clipped(own.title, _SHORT)),
+            )
     if listed.row_count:
         out.print(cell(f"  to do, the first {FIRST} of each source", "dim"))
         out.print(listed)
@@ -193,23 +200,24 @@ def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> Non
 
 
 def _print_load(out: Console, patrol: Patrol, observation: Observation) -> None:
-    loads = {load.owner.id: load for load in patrol.backlog.owners if load.known and load.owner.kind is OwnerKind.AGENT}
-    table = grid({}, *({"justify": "right"} for _ in range(4)), {})
-    for agent in observation.roster.agents.values():
-        load = loads.get(agent.id)
-        counts = (load.todo, load.in_progress, load.blocked, load.in_review) if load else (0, 0, 0, 0)
-        words = ("todo", "in progress", "blocked", "in review")
-        receipt = patrol.last_receipts.get(agent.id)
+    """One row an agent of the roster, with its last beat, then one for everybody else who has open work."""
+    loads = {load.owner.id: load for load in patrol.backlog.owners if _in_team(load)}
+    table = grid({"no_wrap": True}, {"overflow": "fold"}, {"overflow": "fold"})
+    for agent in observation.roster.agents:
+        load, receipt = loads.get(agent), patrol.last_receipts.get(agent)
         seen = age_of(receipt.started_at, observation.at) if receipt else "never"
-        cells = [cell(f"{count} {word}", "" if count else "dim") for count, word in zip(counts, words, strict=True)]
-        table.add_row("", cell(agent.id), *cells, cell(f"last beat {seen}", "" if receipt else "yellow"))
-    out.print(cell("  load of each agent", "dim"))
-    out.print(table)
+        beat = cell(f"last beat {seen}", "" if receipt else "yellow")
+        table.add_row("", cell(agent), cell(load_of(load) if load else "nothing"), beat)
     for load in patrol.backlog.owners:
-        if not load.known or load.owner.kind is not OwnerKind.AGENT:
-            told = f"{owner_of(load.owner)}: {load_of(load)}"
-            warning = "" if load.known else " — not in the roster: nobody is shown this work"
-            out.print(cell(f"  {told}{warning}", "yellow" if warning else "dim"))
+        if not _in_team(load):
+            warning = "" if load.known else "not in the roster: nobody is shown this work"
+            table.add_row("", cell(owner_of(load.owner)), cell(load_of(load)), cell(warning, "yellow"))
+    out.print(cell("  load", "dim"))
+    out.print(table)
+
+
+def _in_team(load: OwnerLoad) -> bool:
+    return load.known and load.owner.kind is OwnerKind.AGENT
 
 
 def print_receipts(out: Console, receipts: Iterable[Receipt], zone: str) -> None:

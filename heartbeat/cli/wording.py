@@ -8,7 +8,7 @@ from datetime import datetime
 from heartbeat.beat import Observation
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import OwnerLoad
-from heartbeat.systems.base import ReadStatus
+from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Owner, OwnerKind, State
 
 SECTIONS = (
@@ -44,6 +44,11 @@ def source_trouble(observation: Observation) -> Iterator[str]:
             yield f"{report.source} {report.status.value}{kind}: {report.message}{advice}"
 
 
+def short_message(report: SourceReport) -> str:
+    """What to say of a source in one glance; why nothing of it was found is the doctor's business."""
+    return "not in use" if report.status is ReadStatus.DISABLED else report.message
+
+
 def bucket_line(buckets: Mapping[str, int]) -> str:
     """Where every item of the sweep went (rule S10)."""
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in buckets.items() if count)
@@ -57,5 +62,6 @@ def load_of(load: OwnerLoad) -> str:
         (load.in_progress, "in progress"),
         (load.blocked, "blocked"),
         (load.in_review, "in review"),
+        (load.unknown, "unknown"),
     )
-    return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing to work on"
+    return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing released for work"

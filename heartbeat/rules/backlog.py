@@ -39,6 +39,7 @@ class OwnerLoad:
     in_progress: int
     blocked: int
     in_review: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def backlog(ordered: Sequence[Task], sources: Iterable[str], agents: Iterable[st
             count[Status.IN_PROGRESS],
             count[Status.BLOCKED],
             count[Status.IN_REVIEW],
+            count[Status.UNKNOWN],
         )
         for owner, count in counts.items()
     ]

@@ -118,7 +118,7 @@ class _Judge:
         target = dependency.target
         if self._came_malformed(target.strip().casefold()):
             return Wait(target, Gate.UNKNOWN, f"{target} came as a record that could not be read")
-        unseen = _possible_sources(dependency) & self._visibility.incomplete
+        unseen = _possible_sources(dependency, self._visibility.incomplete) & self._visibility.incomplete
         if unseen:
             return Wait(target, Gate.UNKNOWN, f"{target} cannot be looked up: {', '.join(sorted(unseen))} was not read")
         if dependency.kind is DependencyKind.PARENT:
@@ -131,7 +131,7 @@ class _Judge:
         return _CARD_ID.fullmatch(name) is not None and any(known.startswith(name) for known in self._unknown_ids)
 
     def _open(self, dependency: Dependency, blocker: Task) -> Wait | None:
-        name, key, status = blocker.items[0].key, blocker.key, blocker.status
+        name, key, status = _called(dependency, blocker), blocker.key, blocker.status
         unread = sorted({ref.source for ref in blocker.refs} & self._visibility.incomplete)
         if unread:
             reason = f"{', '.join(unread)} was not read completely, so the status of {name} is not known"
@@ -206,6 +206,11 @@ def _lower_stages(items: Iterable[Item]) -> Callable[[Item], Sequence[Dependency
     return lower
 
 
+def _called(dependency: Dependency, blocker: Task) -> str:
+    """What to call the blocker: by the name that was written down where people know it by that, else by its key."""
+    return dependency.target if IDENTIFIER.fullmatch(dependency.target) else blocker.items[0].key
+
+
 def _same_place(ref: Ref, other: Ref) -> bool:
     """Two TODO lines of one file: a marker such as 🆔 a1 is meant there first."""
     return ref.source == other.source and "#" in ref.id and ref.id.rpartition("#")[0] == other.id.rpartition("#")[0]
@@ -218,17 +223,19 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 _CARD_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
 
 
-def _possible_sources(dependency: Dependency) -> frozenset[str]:
-    """The sources in which a missing target might have stood; a TODO line's own marker may look like any name."""
+def _possible_sources(dependency: Dependency, incomplete: frozenset[str]) -> frozenset[str]:
+    """The sources in which a missing target might have stood. A TODO line's own marker may look like any name, and
+    nobody knows what a plug-in's names look like."""
     if dependency.kind is DependencyKind.CARD:
         return frozenset({"workboard"})
     if dependency.kind in (DependencyKind.PARENT, DependencyKind.STAGE):
         return frozenset({"multica"})
+    plug_ins = incomplete - {"workboard", "multica", "todo"}
     if _UUID.fullmatch(dependency.target):
-        return frozenset({"workboard", "multica"})
+        return plug_ins | {"workboard", "multica"}
     if IDENTIFIER.fullmatch(dependency.target):
-        return frozenset({"multica", "todo"})
-    return frozenset({"workboard", "todo"} if _CARD_ID.fullmatch(dependency.target) else {"todo"})
+        return plug_ins | {"multica", "todo"}
+    return plug_ins | ({"workboard", "todo"} if _CARD_ID.fullmatch(dependency.target) else {"todo"})
 
 
 def _marked(wait: Wait, key: str, position: Mapping[str, int], judge: _Judge) -> Wait:

@@ -221,7 +221,7 @@ class TransportedSource:
                 failed.append(Attempt(transport.name, error.kind, str(error), error.advice))
                 continue
             return self._reading(transport.name, fetched, translated, absent, failed, now)
-        return Reading(self._failure(failed) if failed else self._nothing_there(absent))
+        return Reading(self._failure(absent, failed) if failed else self._nothing_there(absent))
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         return tuple(self._probe(transport, deadline) for transport in self.transports)
@@ -253,11 +253,17 @@ class TransportedSource:
         )
         return Reading(report, translated.items, translated.evidence, translated.rejected)
 
-    def _failure(self, failed: list[Attempt]) -> SourceReport:
+    def _failure(self, absent: list[Attempt], failed: list[Attempt]) -> SourceReport:
         """Every transport that there is was tried; the best one's failure is the source's."""
         first = failed[0]
         return SourceReport(
-            self.name, ReadStatus.FAILED, first.transport, first.kind, _told(failed), first.advice, tried=tuple(failed)
+            source=self.name,
+            status=ReadStatus.FAILED,
+            transport=first.transport,
+            kind=first.kind,
+            message=_told(failed),
+            advice=first.advice,
+            tried=(*absent, *failed),
         )
 
     def _nothing_there(self, absent: list[Attempt]) -> SourceReport:

@@ -1,7 +1,8 @@
 """Which sources there are. A new one is a package and one line: here, or in the entry-point group of a plug-in.
 
-A factory takes the source's roster settings (checked plain data, paths absolute), the roster and the environment, and
-returns a `Source`. Plug-ins are looked up only for names that are not built in, so that start-up stays quick.
+A factory takes the source's roster settings (checked plain data; a built-in source's paths are absolute), the roster
+and the environment, and returns a `Source`. Plug-ins are looked up only for names that are not built
+in, so that start-up stays quick.
 """
 
 from __future__ import annotations

@@ -323,3 +323,11 @@ def test_the_same_dependency_written_twice_is_told_once() -> None:
     waiting = card(2, "b", mentions=("BIZ-2",), depends_on=explicit("BIZ-1", "BIZ-1"))
     result = judged(issue(1, "a"), waiting, issue(2, "c", depends_on=explicit("BIZ-1")))
     assert gates(result, waiting) == [Gate.OPEN]
+
+
+def test_S2_a_name_that_a_plug_in_source_might_have_is_unknown_while_that_was_not_read() -> None:
+    waiting = issue(1, "a", depends_on=explicit("JIRA-7"))
+    for incomplete, gate in ((frozenset({"jira"}), Gate.UNKNOWN), (frozenset(), Gate.DANGLING)):
+        tasks = merge([waiting], sources=(*SOURCES, "jira"), now=NOW).tasks
+        (wait,) = dependencies(tasks, ParentRule.STARTED, Visibility(incomplete)).waits[tasks[0].key]
+        assert wait.gate is gate

@@ -180,3 +180,11 @@ def test_S6a_the_owner_is_the_first_that_any_item_names() -> None:
 def test_a_link_to_an_item_that_is_not_there_is_ignored() -> None:
     gone = Link(Ref("workboard", "gone"), issue(1, "b").ref, "title")
     assert only(merged(issue(1, "b"), remembered=[gone])).status is Status.TODO
+
+
+def test_two_tasks_that_name_a_ticket_nobody_has_are_reported_and_kept_apart() -> None:
+    result = merged(card(1, "BIZ-99 one", mentions=("BIZ-99",)), line(1, "BIZ-99 two", mentions=("BIZ-99",)))
+    assert len(result.tasks) == 2
+    assert codes(result) == ["same-ticket?"]
+    with_issue = merged(*(item for task in result.tasks for item in task.items), issue(99, "three"))
+    assert codes(with_issue) == []

@@ -173,7 +173,7 @@ class TodoSource:
         return source.read(deadline, now)
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
-        """How many files and tasks there are."""
+        """How many tasks there are, and what of them could not be read."""
         reason = self.transport.absent()
         if reason is not None:
             return (Probe(TRANSPORT, False, False, 0.0, kind=FailureKind.NOT_CONFIGURED, message=reason),)
@@ -184,8 +184,7 @@ class TodoSource:
             seconds = time.monotonic() - began
             return (Probe(TRANSPORT, False, True, seconds, None, None, error.kind, str(error), error.advice),)
         items = len(translate(fetched.records, self.owners).items)
-        told = f"{items} tasks in {len(fetched.records)} files" + (f"; {fetched.problem}" if fetched.problem else "")
-        return (Probe(TRANSPORT, True, True, time.monotonic() - began, items, message=told),)
+        return (Probe(TRANSPORT, True, True, time.monotonic() - began, items, message=fetched.problem),)
 
     def _translate(self, fetched: Fetched, now: datetime) -> Translated:
         return translate(fetched.records, self.owners)
