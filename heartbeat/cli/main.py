@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `--version` and `--hel
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from typing import Annotated
@@ -57,6 +58,10 @@ def main() -> None:
     """Run the command and end with its exit code; an error is told on stderr, without a traceback unless --debug."""
     # One call makes up to millions of objects without cycles and ends; the collector would walk them again and again.
     gc.disable()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows its number; that is no reason to stop half-way.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HeartbeatError as error:

@@ -163,11 +163,12 @@ def _print_json(result: Tick, patrols: dict[str, Patrol], *, single: bool) -> No
 def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
     from heartbeat.cli import markdown
 
-    for beat in result.beats:
+    for number, beat in enumerate(result.beats):
         if result.observation is None:
             typer.echo(beat.skipped)
         else:
-            typer.echo(markdown.worklist(result.observation, beat, patrols.get(beat.agent.id), limit))
+            text = markdown.worklist(result.observation, beat, patrols.get(beat.agent.id), limit)
+            typer.echo(text if number == 0 else f"\n{text}", nl=False)
 
 
 def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:

@@ -16,6 +16,8 @@ from heartbeat.rules.cycles import cycles
 from heartbeat.task import NOBODY, Dependency, DependencyKind, Finding, Item, Ref, Status, Task
 from heartbeat.titles import IDENTIFIER
 
+_TITLE = 60
+
 
 class Gate(StrEnum):
     """Why a dependency holds its task back."""
@@ -150,7 +152,8 @@ class _Judge:
             return Wait(dependency.target, Gate.CANCELLED, f"{name} was cancelled; somebody has to decide", key)
         if blocker.archived:
             return Wait(dependency.target, Gate.ARCHIVED, f"{name} was archived without being done", key)
-        return Wait(dependency.target, Gate.OPEN, f"{name} is {status.value}", key)
+        words = status.value.replace("_", " ")
+        return Wait(dependency.target, Gate.OPEN, f"{name} is {words}: {_short(blocker.title)}", key)
 
     def _is_container(self, parent: Task) -> bool:
         """Under `started` an unassigned parent never gates, whatever its status is called (rule D2)."""
@@ -160,7 +163,9 @@ class _Judge:
         """Rule D2: under `strict` a parent must be done, under `started` it must have left backlog and todo."""
         name, status = blocker.items[0].key, blocker.status
         if self._parent_rule is ParentRule.STRICT:
-            return Wait(dependency.target, Gate.OPEN, f"its parent {name} is {status.value}", blocker.key)
+            return Wait(
+                dependency.target, Gate.OPEN, f"its parent {name} is {status.value.replace('_', ' ')}", blocker.key
+            )
         if status not in (Status.BACKLOG, Status.TODO):
             return None
         return Wait(dependency.target, Gate.OPEN, f"its parent {name} has not been started", blocker.key)
@@ -209,6 +214,11 @@ def _lower_stages(items: Iterable[Item]) -> Callable[[Item], Sequence[Dependency
 def _called(dependency: Dependency, blocker: Task) -> str:
     """What to call the blocker: by the name that was written down where people know it by that, else by its key."""
     return dependency.target if IDENTIFIER.fullmatch(dependency.target) else blocker.items[0].key
+
+
+def _short(title: str) -> str:
+    """Enough of a title to know the task by."""
+    return title if len(title) <= _TITLE else title[: _TITLE - 1] + "…"
 
 
 def _same_place(ref: Ref, other: Ref) -> bool:

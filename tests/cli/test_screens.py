@@ -1,0 +1,71 @@
+"""What people and models see, whole: the screens of the sample team at a fixed time, kept as snapshots."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+from syrupy.assertion import SnapshotAssertion
+
+from tests.support.command import heartbeat
+
+AT = "2026-11-21T04:00:00Z"
+
+
+def settled(text: str, team: Path) -> str:
+    """The text without what differs from run to run: receipt ids and the directory."""
+    return re.sub(r"\b[0-9a-f]{8}(?=$| {2}coo)|(?<=receipt )[0-9a-f]{8}", "<id>", text, flags=re.M).replace(
+        str(team), "<team>"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tick", "coo"],
+        ["tick", "costcodev", "--format", "md"],
+        ["worklist", "coo"],
+        ["tasks"],
+        ["tasks", "--status", "waiting", "--agent", "costcodev"],
+        ["roster", "show"],
+        ["roster", "show", "coo"],
+        ["roster", "check"],
+    ],
+    ids=" ".join,
+)
+def test_a_screen_looks_as_it_did(team: Path, words: list[str], snapshot: SnapshotAssertion) -> None:
+    with freeze_time(AT):
+        done = heartbeat(*words, cwd=team)
+    assert done.code == 0
+    assert settled(done.out, team) == snapshot
+
+
+def test_receipts_are_listed_newest_first(team: Path, snapshot: SnapshotAssertion) -> None:
+    for at in ("2026-11-21T04:00:00Z", "2026-11-21T04:10:00Z"):
+        with freeze_time(at):
+            heartbeat("tick", "coo", cwd=team)
+    with freeze_time("2026-11-21T04:12:00Z"):
+        done = heartbeat("receipts", cwd=team)
+    assert settled(done.out, team) == snapshot
+
+
+def test_B2_a_beat_answers_the_slot_that_it_is_late_for(team: Path) -> None:
+    with freeze_time("2026-11-21T04:13:07Z"):
+        document = heartbeat("tick", "coo", "--json", cwd=team).json
+    assert document["receipt"]["slot"] == "2026-11-21T04:10:00.000Z"
+    assert document["receipt"]["started_at"] == "2026-11-21T04:13:07.000Z"
+    assert document["generated_at"] == "2026-11-21T04:13:07.000Z"
+
+
+def test_a_screen_that_cannot_show_chinese_shows_something_else(team: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    environment = {"PATH": os.environ["PATH"], "HOME": str(team), "PYTHONIOENCODING": "ascii"}
+    for words in (["tick", "coo"], ["worklist", "coo"], ["tick", "coo", "--json"], ["render", "coo", "--stdout"]):
+        command = [sys.executable, "-m", "heartbeat", "--roster", str(team / "agents.yaml"), *words]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
