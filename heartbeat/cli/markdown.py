@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.terminal import clipped
-from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of, source_trouble
+from heartbeat.cli.wording import (
+    SECTIONS,
+    age_of,
+    bucket_line,
+    explained,
+    load_of,
+    owner_of,
+    source_trouble,
+    titles_of_blockers,
+)
 from heartbeat.instants import to_text
 from heartbeat.task import Finding, State
 from heartbeat.worklist import Standing
@@ -45,13 +54,14 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
         yield "- What stands under “Unknown” is not to be worked on until its source is read again."
         yield ""
     shown = False
+    titles = titles_of_blockers(observation)
     for state, heading in SECTIONS:
         standings = beat.worklist.in_state(state)
         if standings:
             shown = True
             yield f"## {heading} ({len(standings)})"
             yield ""
-            yield from _tasks(standings, limit, numbered=state is State.READY)
+            yield from _tasks(standings, limit, titles, numbered=state is State.READY)
             yield ""
     if not shown:
         yield "Nothing to do: no open task of this agent in any source that was read."
@@ -62,14 +72,14 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     yield bucket_line(beat.worklist.buckets)
 
 
-def _tasks(standings: Sequence[Standing], limit: int, *, numbered: bool) -> Iterator[str]:
+def _tasks(standings: Sequence[Standing], limit: int, titles: Mapping[str, str], *, numbered: bool) -> Iterator[str]:
     for number, standing in enumerate(_first(standings, limit), start=1):
         subject = standing.task
         names = " = ".join(code(item.location or item.key) for item in subject.items)
         due = f", due {subject.due.isoformat()}" if subject.due else ""
         marker = f"{number}." if numbered else "-"
         yield f"{marker} {names} {code(subject.title)} ({subject.priority.value}{due})"
-        for reason in standing.reasons:
+        for reason in explained(standing, titles):
             yield f"{' ' * len(marker)} - {code(reason)}"
     if limit and len(standings) > limit:
         yield f"- … and {len(standings) - limit} more: run with --limit 0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, TextIO, cast
 from zoneinfo import ZoneInfo
@@ -15,7 +15,16 @@ from rich.text import Text
 
 from heartbeat.beat import Beat, Observation, Patrol
 from heartbeat.cli.terminal import clipped
-from heartbeat.cli.wording import SECTIONS, age_of, bucket_line, load_of, owner_of, short_message
+from heartbeat.cli.wording import (
+    SECTIONS,
+    age_of,
+    bucket_line,
+    explained,
+    load_of,
+    owner_of,
+    short_message,
+    titles_of_blockers,
+)
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import FIRST, OwnerLoad
 from heartbeat.store.port import Receipt
@@ -93,11 +102,12 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     if beat.worklist is None:
         out.print(cell(beat.skipped))
         return
+    titles = titles_of_blockers(observation)
     shown = [state for state, _ in SECTIONS if beat.worklist.in_state(state)]
     for state, title in SECTIONS:
         standings = beat.worklist.in_state(state)
         if standings:
-            print_tasks(out, title, standings, limit, with_owner=False)
+            print_tasks(out, title, standings, titles, limit, with_owner=False)
     if not shown:
         out.print()
         out.print("Nothing to do: no open task of this agent in any source that was read.")
@@ -134,20 +144,29 @@ def _told(report: SourceReport, age: float | None) -> Text:
     return cell("; ".join(parts))
 
 
-def print_tasks(out: Console, title: str, standings: Sequence[Standing], limit: int, *, with_owner: bool) -> None:
+def print_tasks(
+    out: Console,
+    title: str,
+    standings: Sequence[Standing],
+    titles: Mapping[str, str],
+    limit: int,
+    *,
+    with_owner: bool,
+) -> None:
     """One section of a worklist: priority, names, owner on request, title with its reasons below, due date."""
-    table = grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}, {"no_wrap": True})
+    fixed: dict[str, Any] = {"no_wrap": True}
+    table = grid(fixed, fixed, *([fixed] if with_owner else []), {"overflow": "fold"}, fixed)
     for standing in standings[:limit] if limit else standings:
         subject = standing.task
         names = " = ".join(item.key for item in subject.items)
         said = cell(subject.title)
-        for reason in standing.reasons:
+        for reason in explained(standing, titles):
             said.append("\n").append_text(cell(reason, "dim"))
         table.add_row(
             "",
             cell(subject.priority.value, _PRIORITY_COLOUR.get(subject.priority, "")),
             cell(names),
-            cell(owner_of(subject.owner) if with_owner else ""),
+            *([cell(owner_of(subject.owner))] if with_owner else []),
             said,
             cell(f"due {subject.due.isoformat()}" if subject.due else ""),
         )

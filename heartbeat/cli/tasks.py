@@ -69,12 +69,13 @@ def tasks(
 
         documents.write(documents.tasks_document(seen, standings, agent))
     else:
-        from heartbeat.cli import tables
+        from heartbeat.cli import tables, wording
 
         out = tables.console()
+        titles = wording.titles_of_blockers(seen)
         tables.print_sources(out, seen)
         for title, chosen in tables.by_state(standings):
-            tables.print_tasks(out, title, chosen, limit, with_owner=agent is None)
+            tables.print_tasks(out, title, chosen, titles, limit, with_owner=agent is None)
         if not standings:
             out.print()
             out.print(

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from heartbeat.beat import Observation
+from heartbeat.cli.terminal import clipped
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import OwnerLoad
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Owner, OwnerKind, State
+from heartbeat.worklist import Standing
 
 SECTIONS = (
     (State.IN_PROGRESS, "In progress"),
@@ -22,6 +24,10 @@ SECTIONS = (
 """The parts of a worklist in the order in which they are worth reading."""
 
 
+_UUID_LENGTH = 36
+_TITLE = 60
+
+
 def age_of(then: datetime, now: datetime) -> str:
     """`3m ago`, or `just now`; an instant ahead of now is just now."""
     seconds = (now - then).total_seconds()
@@ -32,7 +38,23 @@ def owner_of(owner: Owner) -> str:
     """Who owns a task, for people."""
     if owner.kind is OwnerKind.NOBODY:
         return "nobody"
-    return f"{owner.id} (a person)" if owner.kind is OwnerKind.PERSON else owner.id
+    known = owner.id[:8] if len(owner.id) == _UUID_LENGTH else owner.id
+    return f"{known} (a person)" if owner.kind is OwnerKind.PERSON else owner.id
+
+
+def titles_of_blockers(observation: Observation) -> Mapping[str, str]:
+    """Titles of the tasks that others wait for, by key: people do not know a card by its id."""
+    standings = observation.assessment.standings
+    blockers = {wait.blocker for standing in standings for wait in standing.waits}
+    return {standing.task.key: standing.task.title for standing in standings if standing.task.key in blockers}
+
+
+def explained(standing: Standing, titles: Mapping[str, str]) -> Iterator[str]:
+    """The reasons, with the title of what is waited for."""
+    blockers = {wait.reason: wait.blocker for wait in standing.waits}
+    for reason in standing.reasons:
+        title = titles.get(blockers.get(reason) or "")
+        yield f"{reason}: {clipped(title, _TITLE)}" if title else reason
 
 
 def source_trouble(observation: Observation) -> Iterator[str]:

@@ -16,8 +16,6 @@ from heartbeat.rules.cycles import cycles
 from heartbeat.task import NOBODY, Dependency, DependencyKind, Finding, Item, Ref, Status, Task
 from heartbeat.titles import IDENTIFIER
 
-_TITLE = 60
-
 
 class Gate(StrEnum):
     """Why a dependency holds its task back."""
@@ -153,7 +151,7 @@ class _Judge:
         if blocker.archived:
             return Wait(dependency.target, Gate.ARCHIVED, f"{name} was archived without being done", key)
         words = status.value.replace("_", " ")
-        return Wait(dependency.target, Gate.OPEN, f"{name} is {words}: {_short(blocker.title)}", key)
+        return Wait(dependency.target, Gate.OPEN, f"{name} is {words}", key)
 
     def _is_container(self, parent: Task) -> bool:
         """Under `started` an unassigned parent never gates, whatever its status is called (rule D2)."""
@@ -214,11 +212,6 @@ def _lower_stages(items: Iterable[Item]) -> Callable[[Item], Sequence[Dependency
 def _called(dependency: Dependency, blocker: Task) -> str:
     """What to call the blocker: by the name that was written down where people know it by that, else by its key."""
     return dependency.target if IDENTIFIER.fullmatch(dependency.target) else blocker.items[0].key
-
-
-def _short(title: str) -> str:
-    """Enough of a title to know the task by."""
-    return title if len(title) <= _TITLE else title[: _TITLE - 1] + "…"
 
 
 def _same_place(ref: Ref, other: Ref) -> bool:
