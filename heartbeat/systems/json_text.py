@@ -43,7 +43,10 @@ def load_json(text: bytes | str, *, what: str) -> tuple[Any, str]:
     rest = text[end:]
     _refuse_remainder(rest, what)
     if _SURROGATE_ESCAPE.search(text):
-        value = _without_surrogates(value)
+        try:
+            value = _without_surrogates(value)
+        except RecursionError as error:
+            raise _too_deep(what) from error
     return value, _cleaned(f"{text[: start.start()]}\n{rest}", _BANNER)
 
 
@@ -68,7 +71,11 @@ def _parse(text: str, start: int, what: str) -> tuple[Any, int]:
     except ValueError as error:
         raise TransportError(FailureKind.BAD_OUTPUT, f"{what} printed JSON with {error}") from error
     except RecursionError as error:
-        raise TransportError(FailureKind.BAD_OUTPUT, f"{what} printed JSON that is nested too deeply") from error
+        raise _too_deep(what) from error
+
+
+def _too_deep(what: str) -> TransportError:
+    return TransportError(FailureKind.BAD_OUTPUT, f"{what} printed JSON that is nested too deeply")
 
 
 def _scalar(text: str, what: str) -> Any:

@@ -27,7 +27,9 @@ _STDERR_TAIL = 65_536
 _SLICE = 0.05
 """Seconds between two looks at the size of the output."""
 _GRACE = 1.0
-"""Seconds between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL, at most; they are taken from the end of the time that the child has, so that it
+is gone at the deadline: whoever called us may end a moment later, and nobody would kill it then."""
+_GRACE_SHARE = 0.2
 _REAP = 5.0
 """Seconds to wait for the kernel to end a killed child; longer only in an uninterruptible system call."""
 
@@ -84,12 +86,13 @@ def run(
                 f"no temporary file for the output of `{command}`: {error.strerror or error}",
                 advice=f"make room in {tempfile.gettempdir()}, or set TMPDIR",
             ) from error
+        grace = min(_GRACE, deadline.left() * _GRACE_SHARE)
         process = _start(argv, program, environment, cwd, given, output, complaints)
         try:
-            code = _wait(process, command, deadline, (output, complaints), max_bytes)
+            code = _wait(process, command, Deadline(deadline.at - grace), (output, complaints), max_bytes)
         except BaseException:
             # Whatever ends the wait, an interrupt included, must not leave the child behind.
-            _kill_group(process)
+            _kill_group(process, grace)
             raise
         return Completed(tuple(argv), code, _content(output), _tail(complaints))
 
@@ -159,11 +162,11 @@ def _wait(
     return code
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: subprocess.Popen[bytes], grace: float) -> None:
     """SIGTERM, a moment to clean up, then SIGKILL: to the group, also where its leader is gone already."""
     _signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
+        process.wait(grace)
     _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_REAP)

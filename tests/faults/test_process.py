@@ -90,6 +90,22 @@ def test_S4_a_child_that_hangs_and_ignores_sigterm_is_killed_with_its_whole_grou
     assert all(wait_until_ended(int(pid)) for pid in pids.read_text().split())
 
 
+def test_S4_a_child_that_ignores_sigterm_is_gone_at_the_deadline(tmp_path: Path) -> None:
+    # Who waits for us leaves half a second later and may end: nobody would be there to kill the child then.
+    pid = tmp_path / "pid"
+    code = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    deadline = Deadline.after(2.0)
+    with pytest.raises(TransportError) as caught:
+        run(python(code), deadline=deadline, environment=ENVIRONMENT)
+    late = time.monotonic() - deadline.at
+    assert caught.value.kind is FailureKind.TIMEOUT
+    assert late < 0.4
+    assert ended(int(pid.read_text()))
+
+
 def test_S4_a_polite_child_may_clean_up_when_its_time_is_over(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     code = (

@@ -131,6 +131,7 @@ def test_nothing_is_said_to_be_nothing(text: bytes | str) -> None:
         ('{"cards": [' + "9" * 5000 + "]}", "JSON with"),
         ("[" * 100_000, "deeply"),
         ('{"a":' * 100_000, "deeply"),
+        ('{"a":' + "[" * 800 + '"\\ud800"' + "]" * 800 + "}", "deeply"),
         ('{"cards": []} {"cards": []}', "after the end"),
         ('{"cards": []}\n{"cards": []}', "after the end"),
         ('{"level": "info"}\n[\n  1,\n  2\n]', "after the end"),

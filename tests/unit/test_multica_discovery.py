@@ -225,6 +225,10 @@ def test_auto_has_a_file_only_where_a_path_is_named(home: Path) -> None:
         ({"issues": [{"id": "a"}]}, ""),
         ([{"id": "a"}], ""),
         ({"issues": [{"id": "a"}], "total": 145, "has_more": True}, "the file holds 1 of 145 issues"),
+        ({"issues": [{"id": "a"}], "total": "145"}, "the file holds 1 of 145 issues"),
+        ({"issues": [{"id": "a"}], "total": 145.0}, "the file holds 1 of 145 issues"),
+        ({"issues": [{"id": "a"}], "total": "many"}, ""),
+        ({"issues": [{"id": "a"}], "total": True}, ""),
     ],
 )
 def test_S3_a_saved_page_of_several_is_partial(document: Any, problem: str) -> None:

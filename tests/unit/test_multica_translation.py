@@ -160,8 +160,6 @@ def test_S7_medium_is_normal(word: Any, priority: Priority) -> None:
         ("squad", CORE_SQUAD.upper(), Owner(OwnerKind.AGENT, "architect")),
         ("member", BOB, Owner(OwnerKind.PERSON, BOB)),
         (None, None, NOBODY),
-        ("agent", None, NOBODY),
-        (None, CODEX, NOBODY),
     ],
 )
 def test_S6a_the_owner_is_the_agent_the_squads_leader_or_the_person(kind: Any, assignee: Any, owner: Owner) -> None:
@@ -193,8 +191,13 @@ def test_S6a_a_squad_without_a_leader_is_said(squads: list[Any]) -> None:
     assert codes(translated) == {"squad-without-leader"}
 
 
-def test_S6a_an_assignee_of_an_unknown_kind_is_nobody_and_said() -> None:
-    translated = read(record(assignee_type="robot", assignee_id=CODEX))
+@pytest.mark.parametrize(
+    ("kind", "assignee"), [("robot", CODEX), ("agent", None), (None, CODEX), (None, {"id": CODEX}), ("agent", [CODEX])]
+)
+def test_S6a_an_assignee_of_an_unknown_kind_or_without_its_other_half_is_nobody_and_said(
+    kind: Any, assignee: Any
+) -> None:
+    translated = read(record(assignee_type=kind, assignee_id=assignee))
     assert translated.items[0].owner == NOBODY
     assert codes(translated) == {"unknown-owner"}
 
@@ -261,6 +264,8 @@ def test_M1_an_identifier_is_an_alias_in_upper_case() -> None:
         ("BIZ-1, biz-1", ["BIZ-1"]),
         (PARENT_ID, [PARENT_ID]),
         (12, ["12"]),
+        (["biz-1", "BIZ-2, BIZ-3", 12], ["BIZ-1", "BIZ-2", "BIZ-3", "12"]),
+        ([], []),
         ("", []),
         (False, []),
     ],
@@ -276,10 +281,44 @@ def test_D1_both_keys_and_the_parent_count_and_each_name_once() -> None:
     assert [dependency.kind for dependency in both.depends_on][-1] is DependencyKind.PARENT
 
 
-@pytest.mark.parametrize("stage", [0, -1, 1.5, float("inf"), "2", True, None])
-def test_D1_a_stage_counts_from_one(stage: Any) -> None:
-    assert item(stage=stage).stage is None
-    assert item(stage=2.0).stage == 2
+@pytest.mark.parametrize(("told", "stage"), [(0, None), (-1, None), (None, None), (2, 2), (2.0, 2), ("2", 2)])
+def test_D1_a_stage_counts_from_one(told: Any, stage: int | None) -> None:
+    translated = read(record(stage=told))
+    assert translated.items[0].stage == stage
+    assert translated.findings == ()
+
+
+@pytest.mark.parametrize("stage", [1.5, float("inf"), True, "later", [2], {"stage": 2}])
+def test_D1_an_issue_of_an_unreadable_stage_waits_and_no_later_stage_passes_it_by(stage: Any) -> None:
+    translated = read(record(stage=stage))
+    assert translated.items[0].stage == 1
+    assert [dependency.target for dependency in translated.items[0].depends_on] == ["(unreadable stage)"]
+    assert codes(translated) == {"unreadable-dependency"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("depends_on", {"BIZ-1": True}),
+        ("depends_on", ["BIZ-1", None, {"id": "BIZ-2"}]),
+        ("blocked_by", 1.5),
+        ("blocked_by", True),
+    ],
+)
+def test_D1_what_an_issue_waits_for_and_cannot_be_read_holds_it_back(field: str, value: Any) -> None:
+    translated = read(record(metadata={field: value}))
+    (explicit,) = {dependency.kind for dependency in translated.items[0].depends_on}
+    assert explicit is DependencyKind.EXPLICIT
+    assert translated.items[0].depends_on[-1].target == f"(unreadable {field})"
+    assert codes(translated) == {"unreadable-dependency"}
+
+
+@pytest.mark.parametrize("parent", [{"id": PARENT_ID}, [PARENT_ID], 1.5, True])
+def test_D2_a_parent_that_cannot_be_read_holds_the_issue_back(parent: Any) -> None:
+    translated = read(record(parent_issue_id=parent))
+    expected = Dependency(DependencyKind.EXPLICIT, "(unreadable parent_issue_id)")
+    assert translated.items[0].depends_on == (expected,)
+    assert codes(translated) == {"unreadable-dependency"}
 
 
 def test_T1_the_last_change_is_evidence_named_by_its_revision() -> None:
@@ -357,10 +396,13 @@ def test_S10_a_record_without_an_id_is_rejected_and_kept_raw(raw: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [ABSENT, None, "", 7, ["todo"]])
-def test_S3_an_issue_without_a_status_is_rejected_by_its_name(status: Any) -> None:
-    translated = read(record(status=status))
-    assert [rejected.id for rejected in translated.rejected] == [ISSUE_ID]
-    assert translated.items == ()
+def test_S3_an_issue_without_a_status_is_unknown_and_keeps_its_place_among_its_siblings(status: Any) -> None:
+    translated = read(record(status=status, stage=1, parent_issue_id=PARENT_ID))
+    (found,) = translated.items
+    assert found.status is Status.UNKNOWN
+    assert (found.parent, found.stage, found.aliases) == (PARENT_ID, 1, ("ACM-45", ISSUE_ID))
+    assert codes(translated) == {"unknown-status"}
+    assert translated.rejected == ()
 
 
 @pytest.mark.parametrize("title", [ABSENT, None, "", " \n", ["x"]])
@@ -389,11 +431,18 @@ def test_an_issue_that_came_twice_is_one_item_and_said() -> None:
     assert codes(translated) == {"repeated-record"}
 
 
-@pytest.mark.parametrize("metadata", [[], "text", 7])
-def test_metadata_that_is_no_object_is_said(metadata: Any) -> None:
-    translated = read(record(metadata=metadata))
+def test_empty_metadata_of_another_shape_is_said_and_names_nothing() -> None:
+    translated = read(record(metadata=[]))
     assert translated.items[0].depends_on == ()
     assert codes(translated) == {"unreadable-metadata"}
+
+
+@pytest.mark.parametrize("metadata", [["depends_on=BIZ-1"], '{"depends_on": "BIZ-1"}', 7])
+def test_D1_metadata_that_is_no_object_holds_the_issue_back_and_is_said(metadata: Any) -> None:
+    translated = read(record(metadata=metadata))
+    expected = Dependency(DependencyKind.EXPLICIT, "(unreadable metadata)")
+    assert translated.items[0].depends_on == (expected,)
+    assert codes(translated) == {"unreadable-metadata", "unreadable-dependency"}
 
 
 def test_one_finding_names_all_issues_of_its_kind_and_the_first_five_by_key() -> None:

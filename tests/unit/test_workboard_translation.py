@@ -433,6 +433,12 @@ def test_unreadable_history_is_counted_and_the_card_stays() -> None:
     assert translated.findings[0].message.startswith("5 ")
 
 
+@pytest.mark.parametrize("name", ["dependsOn", "depends_on", "parents"])
+def test_D1_the_lists_of_other_shapes_are_dependencies_too(name: str) -> None:
+    (item,) = read(make_card(**{name: [OTHER, {"id": "deadbeef", "status": "done"}, 7]})).items
+    assert [dependency.target for dependency in item.depends_on] == [OTHER, "deadbeef", "7"]
+
+
 @pytest.mark.parametrize(
     ("record", "identifier"),
     [
@@ -454,6 +460,10 @@ def test_unreadable_history_is_counted_and_the_card_stays() -> None:
         ({"id": ID, "title": "x", "metadata": {"links": [{"type": "parent"}]}}, ID),
         ({"id": ID, "title": "x", "dependsOn": [None]}, ID),
         ({"id": ID, "title": "x", "agentId": 7}, ID),
+        ({"id": ID, "title": "x", "metadata": {"archivedAt": False}}, ID),
+        ({"id": ID, "title": "x", "metadata": {"archivedAt": 0}}, ID),
+        ({"id": ID, "title": "x", "metadata": {"archivedAt": ""}}, ID),
+        ({"id": ID, "title": "x", "metadata": {"automation": {"scheduledAt": "tomorrow"}}}, ID),
         ({"id": ID, "title": "x", "status": "todo", "events": 7}, ID),
     ],
 )

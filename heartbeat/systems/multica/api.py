@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,15 @@ def page_of(value: Any, what: str) -> Page:
             f"{what} gave JSON without a list of issues",
             advice="check that the address is Multica's, and its version",
         )
-    total = value.get("total")
-    return Page(rows, total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None)
+    return Page(rows, _counted(value.get("total")))
+
+
+def _counted(total: object) -> int | None:
+    """A server's count, also as text or as a number that came through a float; None where it does not count."""
+    if isinstance(total, bool) or not isinstance(total, int | float | str):
+        return None
+    text = str(int(total)) if isinstance(total, float) and total.is_integer() else str(total).strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
 def _page(client: HttpClient, offset: int) -> Page:

@@ -56,6 +56,7 @@ CARD_KEY = "workboard_card"
 DEPENDENCY_KEYS = ("depends_on", "blocked_by")
 """Metadata that names issues to wait for (rule D1)."""
 
+_FIRST_STAGE = 1
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*-\d+", re.ASCII)
 _SEPARATOR = re.compile(r"[,;\s，；、]+")
 _NAMED_IN_FINDING = 5
@@ -64,6 +65,7 @@ _SENTENCES = {
     "clock-skew": "a time lies more than 5 minutes ahead of this machine's clock and was taken as now",
     "repeated-record": "came more than once with the same id; the first record counts",
     "unreadable-due-date": "the due date is no date and was left out",
+    "unreadable-dependency": "what it waits for cannot be read, so it waits until that is mended",
     "unreadable-metadata": "the metadata is no object, so dependencies in it cannot be seen",
     "unknown-owner": "assigned to something that is neither an agent, a squad nor a member",
     "squad-without-leader": "assigned to a squad that has no leader or is not known, so it has no owner",
@@ -78,7 +80,7 @@ def translate(fetched: Fetched, now: datetime, *, agents: Mapping[str, str]) -> 
 
     `agents` maps Multica agent UUIDs in lower case to roster ids. `fetched.extra` may hold `squads` and `runs` (lists
     as the API sends them) or, where they could not be read, `squads_problem` and `runs_problem`. A record without an
-    id or a status is rejected; everything else that is odd is shown as an item and said in a finding.
+    id is rejected; everything else that is odd is shown as an item and said in a finding.
     """
     squads = _squad_leaders(fetched.extra.get("squads"))
     runs = _active_runs(fetched.extra.get("runs"))
@@ -128,22 +130,17 @@ class _Reader:
         if identity in self._seen:
             self._note("repeated-record", self._seen[identity])
             return
-        raw_status = record.get("status")
-        if not isinstance(raw_status, str) or not raw_status.strip():
-            self.rejected.append(Rejected(SOURCE, identity, "the issue has no status", cut(record)))
-            return
-        self._read_issue(record, identity, raw_status.strip())
+        self._read_issue(record, identity)
 
     def findings(self) -> Iterable[Finding]:
         for code, items in sorted(self._noted.items()):
             refs = tuple(item.ref for item in items)
             yield Finding(code, f"{_names(items)}: {_SENTENCES[code]}", refs)
 
-    def _read_issue(self, record: Mapping[str, Any], identity: str, raw_status: str) -> None:
+    def _read_issue(self, record: Mapping[str, Any], identity: str) -> None:
         ref = Ref(SOURCE, identity)
         notes: set[str] = set()
-        category = record.get("status_category")
-        status = STATUSES.get(category if isinstance(category, str) and category else raw_status, Status.UNKNOWN)
+        raw_status, status = _status(record)
         if status is Status.UNKNOWN:
             notes.add("unknown-status")
         identifier = _text(record.get("identifier"))
@@ -152,12 +149,10 @@ class _Reader:
         if title is None:
             notes.add("untitled")
         metadata = record.get("metadata")
-        if metadata is not None and not isinstance(metadata, Mapping):
-            notes.add("unreadable-metadata")
         known = metadata if isinstance(metadata, Mapping) else {}
+        depends_on = _dependencies(record, known, notes)
         runs = () if self.runs is None else self.runs.get(identity.lower(), ())
         updated_at = self._instant(record.get("updated_at"), notes)
-        parent = _text(record.get("parent_issue_id"))
         item = Item(
             ref=ref,
             key=key,
@@ -173,8 +168,8 @@ class _Reader:
             revision=_text(record.get("revision")) or _text(record.get("updated_at")),
             aliases=(identifier.upper(), identity) if identifier else (identity,),
             mentions=tuple(name.lower() for name in _names_in(known.get(CARD_KEY))),
-            depends_on=_dependencies(known, parent),
-            parent=parent,
+            depends_on=depends_on,
+            parent=_text(record.get("parent_issue_id")),
             stage=_stage(record.get("stage")),
         )
         self._seen[identity] = item
@@ -208,6 +203,8 @@ class _Reader:
         kind = record.get("assignee_type")
         assignee = _text(record.get("assignee_id"))
         if kind is None or assignee is None:
+            if kind is not None or record.get("assignee_id") is not None:  # they come together or not at all
+                notes.add("unknown-owner")
             return NOBODY
         if kind == "member":
             return self._shared(OwnerKind.PERSON, assignee)
@@ -266,9 +263,31 @@ def _active_runs(rows: object) -> dict[str, list[Mapping[str, Any]]] | None:
     return found
 
 
-def _dependencies(metadata: Mapping[str, Any], parent: str | None) -> tuple[Dependency, ...]:
-    names = (name for key in DEPENDENCY_KEYS for name in _names_in(metadata.get(key)))
-    explicit = (Dependency(DependencyKind.EXPLICIT, _canonical(name)) for name in names)
+def _status(record: Mapping[str, Any]) -> tuple[str, Status]:
+    """The server's word and what it means (rule S6). Without a word the status is not known, whatever its category:
+    such an issue still stands in its place among its siblings and holds back what waits for it (rule S3)."""
+    word, category = record.get("status"), record.get("status_category")
+    if not isinstance(word, str) or not word.strip():
+        return "" if word is None else cut(word, 40), Status.UNKNOWN
+    known_by = category if isinstance(category, str) and category else word.strip()
+    return word.strip(), STATUSES.get(known_by, Status.UNKNOWN)
+
+
+def _dependencies(record: Mapping[str, Any], metadata: Mapping[str, Any], notes: set[str]) -> tuple[Dependency, ...]:
+    """What the issue waits for. What cannot be read of that is a dependency on something that does not exist: were it
+    left out, the issue would look free to start."""
+    names = [_canonical(name) for key in DEPENDENCY_KEYS for name in _names_in(metadata.get(key))]
+    unreadable = [key for key in DEPENDENCY_KEYS if not _is_readable(metadata.get(key))]
+    if record.get("metadata") is not None and not isinstance(record["metadata"], Mapping):
+        notes.add("unreadable-metadata")
+        unreadable += ["metadata"] if record["metadata"] else []
+    parent = _text(record.get("parent_issue_id"))
+    unreadable += ["parent_issue_id"] if parent is None and record.get("parent_issue_id") not in (None, "") else []
+    unreadable += ["stage"] if record.get("stage") is not None and _whole(record["stage"]) is None else []
+    if unreadable:
+        notes.add("unreadable-dependency")
+    targets = [*names, *(f"(unreadable {key})" for key in unreadable)]
+    explicit = (Dependency(DependencyKind.EXPLICIT, target) for target in targets)
     above = (Dependency(DependencyKind.PARENT, parent),) if parent else ()
     return (*dict.fromkeys(explicit), *above)
 
@@ -280,8 +299,17 @@ def _canonical(name: str) -> str:
 
 def _names_in(value: object) -> list[str]:
     """The names in a metadata value: people separate them by commas of any script, semicolons or blanks."""
-    text = _text(value)
-    return [name for name in _SEPARATOR.split(text) if name] if text else []
+    texts = map(_text, value if isinstance(value, list) else [value])
+    return [name for text in texts if text for name in _SEPARATOR.split(text) if name]
+
+
+def _is_readable(value: object) -> bool:
+    """Whether all that a metadata value names was understood; nothing, blank text and `false` name nothing."""
+    members = value if isinstance(value, list) else [value]
+    return all(
+        member is None or member is False or (isinstance(member, str | int) and member is not True)
+        for member in members
+    )
 
 
 def _text(value: object) -> str | None:
@@ -302,10 +330,21 @@ def _due(value: object, notes: set[str]) -> date | None:
 
 
 def _stage(value: object) -> int | None:
-    """Stages count from 1; a number that came through a float is a whole number still."""
+    """Stages count from 1. One that cannot be read counts as the first, so that no later one passes it by."""
+    if value is None:
+        return None
+    number = _whole(value)
+    if number is None:
+        return _FIRST_STAGE
+    return number if number >= _FIRST_STAGE else None
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, also as text or as one that came through a float."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+        return int(value)
+    text = _text(value)
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,9}", text) else None
 
 
 def _names(items: Sequence[Item]) -> str:

@@ -76,7 +76,7 @@ class CommandTransport:
             if self._elsewhere() or not out_of_reach or deadline.left() <= 0:
                 raise
             fetched = self._offline(deadline, findings, error)
-        return replace(fetched, findings=tuple(findings))
+        return replace(fetched, findings=(*fetched.findings, *findings))
 
     def version(self, deadline: Deadline) -> str | None:
         completed = self._run(("--version",), deadline)

@@ -42,6 +42,9 @@ PRIORITIES: Mapping[str, Priority] = {
     "none": Priority.NONE,
 }
 
+_DEPENDENCY_LISTS = ("dependsOn", "depends_on", "parents")
+"""Lists of an older shape, and of the compact cards that OpenClaw's tools give (contract 3)."""
+
 _KEY = 8
 _LONGEST_ID = 256
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -113,11 +116,11 @@ def _card(record: Mapping[str, Any], identifier: str, now: datetime, team: Team)
     raw_status = word if isinstance(word, str) else "" if word is None else str(word)
     folded = raw_status.strip().casefold()
     status = STATUSES.get(folded, Status.UNKNOWN)
-    scheduled_at = parse_instant(automation.get("scheduledAt"))
+    scheduled_at = _instant(automation, "scheduledAt")
     not_before = scheduled_at if scheduled_at and (scheduled_at > now or folded == "scheduled") else None
     if folded == "scheduled" and scheduled_at is not None:
         status = Status.TODO
-    archived = metadata.get("archivedAt") is not None
+    archived = _instant(metadata, "archivedAt") is not None
     is_open = status not in CLOSED and not archived
     trail = trail_of(record, metadata, ref) if is_open else Trail()
     times = _Times(now)
@@ -182,6 +185,15 @@ class _Times:
         return max(known, default=None)
 
 
+def _instant(record: Mapping[str, Any], name: str) -> datetime | None:
+    """A time that decides whether the card is work at all: one that cannot be read must not be guessed."""
+    value = record.get(name)
+    instant = parse_instant(value)
+    if value is not None and instant is None:
+        raise Malformed(f"{name} is no time")
+    return instant
+
+
 def _first(record: Mapping[str, Any], *names: str) -> object:
     return next((record[name] for name in names if record.get(name) is not None), None)
 
@@ -208,10 +220,10 @@ def _revision(record: Mapping[str, Any]) -> str | None:
 
 
 def _dependencies(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[Dependency, ...]:
-    """Parent links, and the lists of an older shape. Links of other types are decoration (contract, trap 6)."""
+    """Parent links, and the lists of other shapes. Links of other types are decoration (contract, trap 6)."""
     links = [mapping({"link": link}, "link") for link in listed(metadata, "links")]
     targets = [_target(link.get("targetCardId"), "a parent link") for link in links if link.get("type") == "parent"]
-    for name in ("dependsOn", "depends_on"):
+    for name in _DEPENDENCY_LISTS:
         entries = listed(record, name)
         targets += [_target(entry.get("id") if isinstance(entry, Mapping) else entry, name) for entry in entries]
     return tuple(Dependency(DependencyKind.CARD, target) for target in dict.fromkeys(targets))

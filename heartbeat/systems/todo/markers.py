@@ -38,7 +38,8 @@ _HEX = r"(?=[A-Fa-f]{0,32}[0-9])[0-9A-Fa-f]{8,32}(?![A-Za-z0-9_-])"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?![A-Za-z0-9_-])"
 _NAME_WITH_DIGIT = rf"(?=[A-Za-z_-]{{0,63}}[0-9]){_NAME}"
 _SURE = f"{_UUID}|{_TICKET}|{_HEX}"
-_AND = r"(?: ?[,，、;；+&] ?(?:and )?| and | ?[和与及] ?)"
+_AND = r"(?: ?[,，、;；+&/] ?(?:and )?| (?:and|or) | ?(?:[和与及]|或者?) ?)"
+"""`or` is taken for `and`: to wait for one too many is told, to start too early is not."""
 _END = r"(?= ?(?:$|[^\w(（ ]))"
 """Nothing follows, or what follows is no word: `⛔ waiting for Ann` names nothing that could be waited for."""
 
@@ -55,7 +56,7 @@ _SURE_LIST = f"(?:{_list(_SURE, _NAME_WITH_DIGIT)}{_END}|{_list(_SURE, _SURE)})"
 _DIGIT_LIST = rf"{_list(_NAME_WITH_DIGIT, _NAME_WITH_DIGIT)}(?= ?(?:$|\W))"
 _ANY_LIST = f"(?:{_list(_NAME, _NAME)}{_END}|{_DIGIT_LIST}|{_SURE_LIST})"
 _WAITS_FOR = (
-    r"(?:(?<![A-Za-z])(?<!not )(?<!never )(?<!longer )(?<!n['’]t )(?:blocked[ -]by|depends?[ -]on)"
+    r"(?:(?<![A-Za-z])(?<!not )(?<!not_)(?<!never )(?<!longer )(?<!n['’]t )(?:blocked[ _-]?by|depends?[ _-]?on)"
     r"|(?<![不无非])(?<!没有)(?:被?阻塞于|依赖于|依赖项?|前置(?:任务)?))"
 )
 _DEPENDS = re.compile(rf"{_WAITS_FOR} ?(?:[:：]{{1,2}} ?(?P<named>{_ANY_LIST})|(?P<bare>{_SURE_LIST}))", re.IGNORECASE)
@@ -67,7 +68,7 @@ _NO_ENTRY = re.compile(r"⛔\ufe0f?")
 _ONE_TARGET = re.compile(rf"{_item(_NAME)}")
 _TARGET_NAME = re.compile(_NAME)
 _NO_TARGET = frozenset(
-    {"and", "none", "nothing", "na", "n", "no", "nil", "tbd", "blocked", "waiting", "wait", "hold", "stop"}
+    {"and", "or", "none", "nothing", "na", "n", "no", "nil", "tbd", "blocked", "waiting", "wait", "hold", "stop"}
 )
 
 _DIGIT = re.compile(r"[0-9]")
