@@ -60,7 +60,7 @@ def _checked(
     from heartbeat.roster.expansion import Expansion
     from heartbeat.roster.sections import Notes, check_sections
 
-    absolute = path.absolute()
+    absolute = _absolute(path)
     notes = Notes(document)
     parts = check_sections(document, notes, Expansion(environment, absolute.parent), plug_in_sources)
     cross_check(document, parts, notes)
@@ -68,6 +68,15 @@ def _checked(
     if problems or parts.top is None:
         raise _error(path, problems)
     return _resolved(absolute, parts, parts.top)
+
+
+def _absolute(path: Path) -> Path:
+    """The path without `..`: it goes into rendered files and identities, where one roster needs one spelling.
+
+    Links are followed only where a `..` asks for it: a link to the release in use must outlive that release.
+    """
+    absolute = path.absolute()
+    return absolute.parent.resolve() / absolute.name if ".." in absolute.parts else absolute
 
 
 def _content(path: Path) -> bytes:

@@ -28,8 +28,8 @@ class Receipt:
     """What one beat of one agent did (rules S10, B2). The mappings hold plain JSON values only.
 
     `sources`: one `{name, status, transport, kind, message, items, age_seconds}` a source. `buckets`: items by where
-    they went. `rejected`: records that could not be read, raw text kept. `slot`: the due instant that this beat
-    answers, None where it was called by hand.
+    they went. `rejected`: records that could not be read, raw text kept. `slot`: the latest due instant at the beat's
+    start, which it answers; None where the agent has none.
     """
 
     id: str

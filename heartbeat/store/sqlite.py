@@ -38,6 +38,9 @@ _RECEIPT_COLUMNS = (
     "id, agent, slot, started_at, ended_at, outcome, degraded, sources, buckets, rejected, reasons, version, host, pid"
 )
 
+_LARGEST_INTEGER = 2**63 - 1
+"""SQLite takes no larger one."""
+
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 """Primary result codes that mean damage. Our statements are fixed and tested, so that a plain SQLITE_ERROR (no such
 table, no such column) says that the file's own description of its tables is not what we wrote."""
@@ -189,7 +192,9 @@ class SqliteStore:
             conditions.append("started_at >= ?")
             values.append(stamp(since))
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._receipts(f"{where} ORDER BY sequence DESC LIMIT ?", (*values, max(0, limit)))
+        return self._receipts(
+            f"{where} ORDER BY sequence DESC LIMIT ?", (*values, min(max(0, limit), _LARGEST_INTEGER))
+        )
 
     def last_receipt(self, agent: str) -> Receipt | None:
         return next(iter(self.receipts(agent, 1)), None)

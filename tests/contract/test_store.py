@@ -127,6 +127,7 @@ def test_receipts_come_newest_first_by_agent_since_and_up_to_a_limit(store: Stor
     assert store.receipts("nobody") == ()
     assert store.receipts(limit=0) == ()
     assert store.receipts(limit=-1) == ()
+    assert store.receipts(limit=10**30) == newest
 
 
 def test_B2_a_clock_that_once_ran_ahead_cannot_keep_its_receipt_on_top(store: Store) -> None:

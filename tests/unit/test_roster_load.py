@@ -385,6 +385,22 @@ def test_a_relative_roster_path_is_made_absolute(tmp_path: Path, monkeypatch: py
     assert roster.path == tmp_path / "agents.yaml"
 
 
+def test_one_roster_has_one_path_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(tmp_path, f"state: state\nagents:\n{COO}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    roster = load_roster(Path("../agents.yaml"), {})
+    assert roster.path == tmp_path / "agents.yaml"
+    assert roster.state == tmp_path / "state"
+
+
+def test_a_link_to_the_roster_s_directory_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "release-12").mkdir()
+    load(tmp_path / "release-12", f"agents:\n{COO}")
+    (tmp_path / "current").symlink_to("release-12")
+    assert load_roster(tmp_path / "current" / "agents.yaml", {}).path == tmp_path / "current" / "agents.yaml"
+
+
 def test_a_roster_that_is_missing_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no roster") as caught:
         load_roster(tmp_path / "agents.yaml", {})
