@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from heartbeat.names import Names
 from heartbeat.order import item_order
@@ -40,11 +41,13 @@ def merge(
     remembered: Iterable[Link] = (),
     stale: frozenset[Ref] = frozenset(),
     incomplete: frozenset[str] = frozenset(),
+    unknown_ids: frozenset[str] = frozenset(),
 ) -> Merged:
     """Every item in exactly one task.
 
     `sources` is the source order. `stale` items come from an earlier read: their status is unknown now. `incomplete`
-    names the sources that were not read completely, so that an absent item of theirs is not taken for gone (rule S2).
+    names the sources that were not read completely, and `unknown_ids` records that came malformed, so that an absent
+    item is not taken for gone (rules S2, S3).
     """
     arrange = item_order(sources)
     by_ref = {item.ref: item for item in sorted(items, key=arrange)}
@@ -52,10 +55,10 @@ def merge(
     links = tuple(remembered)
     findings = [
         *groups.join(_references(by_ref), "reference"),
-        *groups.join(((link.first, link.second) for link in links), "remembered"),
+        *groups.join(_remembered(links, by_ref), "remembered"),
         *groups.join(_equal_titles(by_ref, groups), "title"),
     ]
-    absent = _absent(links, by_ref, incomplete)
+    absent = _absent(links, by_ref, incomplete, unknown_ids)
     tasks = tuple(
         _task(tuple(by_ref[ref] for ref in group), now, stale, absent, groups.links_of(group)) for group in groups.all()
     )
@@ -159,11 +162,17 @@ def _equal_titles(by_ref: Mapping[Ref, Item], groups: _Groups) -> Iterable[tuple
     """
     for alike in _by_title(by_ref.values()).values():
         identities = {names for item in alike if (names := _identifiers(groups.members(item.ref), by_ref))}
-        if len(alike) < 2 or len(identities) > 1:
+        if len(alike) < 2 or not _agree(identities):
             continue
         first = alike[0]
         if len({item.ref.source for item in alike}) > 1:
             yield from ((first.ref, other.ref) for other in alike[1:])
+
+
+def _agree(identities: Iterable[frozenset[str]]) -> bool:
+    """Whether each names what the next one names as well: GPT-4 in both titles, and BIZ-9 besides as one's own."""
+    ordered = sorted(identities, key=len)
+    return all(fewer <= more for fewer, more in pairwise(ordered))
 
 
 def _by_title(items: Iterable[Item]) -> dict[tuple[object, str], list[Item]]:
@@ -183,14 +192,26 @@ def _identifiers(refs: Iterable[Ref], by_ref: Mapping[Ref, Item]) -> frozenset[s
     return frozenset(named | {name for item in members for alias in item.aliases for name in identifiers(alias)})
 
 
+def _remembered(links: Iterable[Link], by_ref: Mapping[Ref, Item]) -> Iterable[tuple[Ref, Ref]]:
+    """The pairs of earlier links, also those that held together by an item that is not there now (rule M4)."""
+    around: dict[Ref, Ref] = {}
+    for link in links:
+        yield link.first, link.second
+        for here, there in ((link.first, link.second), (link.second, link.first)):
+            if here in by_ref and there not in by_ref:
+                yield around.setdefault(there, here), here
+
+
 def _absent(
-    links: Iterable[Link], by_ref: Mapping[Ref, Item], incomplete: frozenset[str]
+    links: Iterable[Link], by_ref: Mapping[Ref, Item], incomplete: frozenset[str], unknown_ids: frozenset[str]
 ) -> Mapping[Ref, tuple[Ref, ...]]:
-    """For each present item, the refs once linked to it that an incomplete source may merely not have shown."""
+    """For each present item, the refs once linked to it that an incomplete source may merely not have shown, or whose
+    record came malformed."""
     absent: dict[Ref, set[Ref]] = {}
     for link in links:
         for here, there in ((link.first, link.second), (link.second, link.first)):
-            if here in by_ref and there not in by_ref and there.source in incomplete:
+            unseen = there.source in incomplete or there.id in unknown_ids
+            if here in by_ref and there not in by_ref and unseen:
                 absent.setdefault(here, set()).add(there)
     return {ref: tuple(sorted(others)) for ref, others in absent.items()}
 

@@ -22,6 +22,7 @@ from heartbeat.systems.base import (
     Rejected,
     Source,
     SourceReport,
+    TransportError,
     cut,
 )
 from heartbeat.systems.registry import build_source, source_order
@@ -175,9 +176,12 @@ def _unsound(name: str, item: Item) -> str:
 def _reading(name: str, result: Reading | Exception | None, cache: SnapshotCache, roster: Roster) -> Reading:
     if isinstance(result, Reading):
         return _sound(name, result)
-    if isinstance(result, HeartbeatError):
+    if isinstance(result, HeartbeatError) and not isinstance(result, TransportError):
         raise result
-    if result is None:
+    if isinstance(result, TransportError):
+        message, advice = str(result), result.advice
+        report = SourceReport(name, ReadStatus.FAILED, kind=result.kind, message=message, advice=advice)
+    elif result is None:
         seconds = _timeout(roster, name)
         message = f"did not answer within its deadline (at most {seconds:g}s) and was left behind"
         report = SourceReport(name, ReadStatus.FAILED, kind=FailureKind.TIMEOUT, message=message)

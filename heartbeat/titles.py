@@ -22,9 +22,8 @@ _BLOCK_LIMIT = 24
 """Near-equal titles are sought only among this many candidates at a time, so that a sweep stays linear."""
 
 IDENTIFIER = re.compile(r"(?<![0-9A-Za-z])[A-Za-z][A-Za-z0-9]{0,9}-\d{1,9}(?![0-9A-Za-z])")
-_HEX_ID = re.compile(
-    r"(?<![0-9a-z-])(?=[0-9a-f-]*\d)[0-9a-f]{8}(?:-?[0-9a-f]{4}){0,3}(?:-?[0-9a-f]{1,12})?(?![0-9a-z])"
-)
+_HEX_ID = re.compile(r"(?<![0-9a-z-])[0-9a-f]{8}(?:-?[0-9a-f]{4}){0,3}(?:-?[0-9a-f]{1,12})?(?![0-9a-z])")
+_UUID_LENGTH = 36
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _CJK_CHARACTER = re.compile(f"[{_CJK}]")
@@ -41,9 +40,17 @@ def identifiers(title: str) -> frozenset[str]:
 def normalised(title: str) -> str:
     """NFKC, folded, without comments, ids, emoji and punctuation; words parted by one space, CJK unparted."""
     folded = unicodedata.normalize("NFKC", _COMMENT.sub(" ", title)).casefold()
-    bare = _HEX_ID.sub(" ", IDENTIFIER.sub(" ", folded))
+    bare = _HEX_ID.sub(_without_id, IDENTIFIER.sub(" ", folded))
     kept = "".join(character if unicodedata.category(character)[0] in "LNM" else " " for character in bare)
     return _SPACE_AT_CJK.sub("", " ".join(kept.split()))
+
+
+def _without_id(found: re.Match[str]) -> str:
+    """Nothing for an id. Digits alone are a date or an order number (20261201), letters alone a word."""
+    text = found.group()
+    digits = sum(character.isdigit() for character in text)
+    letters = sum(character.isalpha() for character in text)
+    return " " if len(text) == _UUID_LENGTH or (digits and letters) else text
 
 
 def tells_enough(normal: str) -> bool:

@@ -115,6 +115,7 @@ def assess(
         remembered=remembered,
         stale=stale,
         incomplete=sight.incomplete,
+        unknown_ids=sight.unknown_ids,
     )
     ordered = sorted(merged.tasks, key=task_order(sight.sources, first_seen or {}))
     waiting = dependencies(ordered, parent_rule, Visibility(sight.incomplete, sight.unknown_ids))

@@ -188,3 +188,25 @@ def test_two_tasks_that_name_a_ticket_nobody_has_are_reported_and_kept_apart() -
     assert codes(result) == ["same-ticket?"]
     with_issue = merged(*(item for task in result.tasks for item in task.items), issue(99, "three"))
     assert codes(with_issue) == []
+
+
+def test_M1_dates_and_order_numbers_in_a_title_tell_tasks_apart() -> None:
+    for one, other in (("整理日报 20260701", "整理日报 20260702"), ("Refund order 12345678", "Refund order 87654321")):
+        assert len(merged(card(1, one), line(1, other)).tasks) == 2
+
+
+def test_M1_a_word_that_looks_like_a_ticket_does_not_part_equal_titles() -> None:
+    title = "Evaluate GPT-4 for summaries"
+    assert groups(merged(card(1, title), issue(9, title))) == {("00000001", "BIZ-9")}
+
+
+def test_S3_an_item_linked_to_a_record_that_came_malformed_is_unknown() -> None:
+    link = Link(card(1, "a").ref, issue(1, "b").ref, "title")
+    task = only(merged(card(1, "a", Status.DONE), remembered=[link], unknown_ids=frozenset({link.second.id})))
+    assert task.status is Status.UNKNOWN
+
+
+def test_M4_links_hold_also_where_the_item_between_them_is_gone() -> None:
+    between = card(1, "a").ref
+    links = [Link(between, issue(1, "b").ref, "title"), Link(between, line(1, "c").ref, "title")]
+    assert groups(merged(issue(1, "b"), line(1, "c"), remembered=links)) == {("BIZ-1", "TODO.md:1")}

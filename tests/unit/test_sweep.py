@@ -14,7 +14,16 @@ import pytest
 from heartbeat.errors import UsageError
 from heartbeat.roster.model import Roster
 from heartbeat.sweep import Sweep, sweep
-from heartbeat.systems.base import Deadline, FailureKind, Probe, Reading, ReadStatus, Source, SourceReport
+from heartbeat.systems.base import (
+    Deadline,
+    FailureKind,
+    Probe,
+    Reading,
+    ReadStatus,
+    Source,
+    SourceReport,
+    TransportError,
+)
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Item
 from tests.support.items import NOW, card, issue, line
@@ -107,3 +116,14 @@ def test_S10_an_item_that_breaks_the_rules_of_items_is_rejected_and_counted(
     (rejected,) = seen.readings["workboard"].rejected
     assert reason in rejected.reason
     assert rejected.id in sight.unknown_ids
+
+
+def test_S1_a_plug_in_that_raises_a_transport_error_is_a_failed_source_with_its_kind(tmp_path: Path) -> None:
+    seen = swept(tmp_path, jira=TransportError(FailureKind.AUTH, "no entry", advice="ask"), todo=[line(1, "b")])
+    jira = next(report for report in seen.reports if report.source == "jira")
+    assert (jira.status, jira.kind, jira.message, jira.advice) == (
+        ReadStatus.FAILED,
+        FailureKind.AUTH,
+        "no entry",
+        "ask",
+    )
