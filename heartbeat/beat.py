@@ -9,29 +9,33 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from heartbeat import __version__
-from heartbeat.errors import UsageError
+from heartbeat.errors import StateError, UsageError
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.backlog import Backlog, backlog
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.locks import Lock, try_exclusive
 from heartbeat.store.port import Link as RememberedLink
-from heartbeat.store.port import Outcome, Receipt, Store
+from heartbeat.store.port import Outcome, Receipt, Store, Tombstone
 from heartbeat.sweep import Sweep, sweep
 from heartbeat.systems.base import Deadline, ReadStatus, Rejected, SourceReport
 from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.task import Item, Link, Ref
+from heartbeat.task import Finding, Item, Link, Ref
 from heartbeat.worklist import Assessment, Worklist, assess, worklist
 
 _SHARE_OF_EVERY = 0.5
 """A tick may take half of the shortest `every` of its agents (rule B1)."""
+
+
+_SHORTEST_RETENTION = timedelta(days=2)
+"""When an item was last seen is refreshed once a day only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Observation:
     sweep: Sweep
     at: datetime
     assessment: Assessment
+    alarms: tuple[Finding, ...]
+    """What everybody must know before anything else: no source was read, memory was lost (rules S2, B7)."""
     undated: tuple[Ref, ...]
     """Items whose source tells no time; the store dates them by first sight (rules S8, T9)."""
 
@@ -115,7 +121,17 @@ def observe(
         remembered=(Link(link.first, link.second, "remembered") for link in store.links()),
         first_seen=store.first_seen(undated) if undated else {},
     )
-    return Observation(roster, seen, at or now, assessment, undated)
+    alarms = tuple(_alarms(seen, store.tombstone()))
+    return Observation(roster, seen, at or now, assessment, alarms, undated)
+
+
+def _alarms(seen: Sweep, tombstone: Tombstone | None) -> Iterable[Finding]:
+    if seen.blind:
+        names = ", ".join(seen.readings) or "none in the roster"
+        yield Finding("nothing-read", f"no source was read ({names}): what there is to do is not known; run the doctor")
+    if tombstone is not None:
+        kept = f"; the damaged file is {tombstone.quarantined}" if tombstone.quarantined else ""
+        yield Finding("memory-lost", f"{tombstone.reason}{kept}; until somebody accepts that heartbeat only observes")
 
 
 def _undated(item: Item) -> bool:
@@ -163,12 +179,14 @@ def tick(
                 deadline=patience([agent.policy for agent in free]),
                 fresh=fresh,
             )
-        except Exception as error:
-            _record_failure(store, roster, free, started, clock(), error)
+            ended = clock()
+            beats = {agent.id: _beat(observation, agent, started, ended) for agent in free}
+            _record(store, observation, [beat.receipt for beat in beats.values() if beat.receipt], started)
+        except BaseException as error:
+            # An interrupt ends a beat as well as a fault does; a store that fails now must not hide why.
+            with suppress(StateError):
+                _record_failure(store, roster, free, started, clock(), error)
             raise
-        ended = clock()
-        beats = {agent.id: _beat(observation, agent, started, ended) for agent in free}
-        _record(store, observation, [beat.receipt for beat in beats.values() if beat.receipt], started)
         return Tick(observation, tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents))
 
 
@@ -271,10 +289,13 @@ def _record(store: Store, observation: Observation, receipts: Sequence[Receipt],
             store.note_sightings(observation.undated, at)
         for receipt in receipts:
             store.add_receipt(receipt)
+        retention = observation.roster.extra.get("retention")
+        if isinstance(retention, timedelta):
+            store.forget_before(at - max(retention, _SHORTEST_RETENTION))
 
 
 def _record_failure(
-    store: Store, roster: Roster, agents: Sequence[Agent], started: datetime, ended: datetime, error: Exception
+    store: Store, roster: Roster, agents: Sequence[Agent], started: datetime, ended: datetime, error: BaseException
 ) -> None:
     """A beat that failed is on record too; the failure itself goes on to the caller."""
     reason = f"{type(error).__name__}: {error}"

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from heartbeat import __version__
 from heartbeat.errors import HeartbeatError
 from heartbeat.instants import format_duration, to_text
+from heartbeat.render import DIFFERS, RenderResult, plan_render
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.store.port import Store
 from heartbeat.systems.base import Deadline, Probe
@@ -50,19 +52,29 @@ class Check:
 def examine(
     roster: Roster,
     environment: Mapping[str, str],
+    state: Path,
     open_store: Callable[[], Store],
     *,
+    command: str,
     patience: float,
     on_progress: Callable[[str], None],
 ) -> tuple[Check, ...]:
-    """Every check, in the order in which to read them. `patience` is seconds for each source."""
-    checks = [_program(), *_state(open_store)]
+    """Every check, in the order in which to read them.
+
+    `patience` is seconds for each source; `command` is what to type for `heartbeat` with this roster.
+    """
+    checks = [_program(), *_state(state, open_store, command)]
     versions: dict[str, str] = {}
     for name in source_order(roster):
         on_progress(f"trying {name} …")
         checks.extend(_source(name, roster, environment, Deadline.after(patience), versions))
+    if not any(check.level is Level.OK for check in checks if check.area in roster.sources):
+        told = "nothing can be read: what there is to do is not known"
+        checks.append(Check("sources", "all", Level.FAILED, told, "mend one of the sources above"))
+    rendered, problem = _rendered(roster, command)
+    checks.extend(problem)
     for agent in roster.agents.values():
-        checks.extend(_agent(agent, roster, versions.get("workboard")))
+        checks.extend(_agent(agent, roster, versions.get("workboard"), rendered.get(agent.id), command))
     return tuple(checks)
 
 
@@ -70,7 +82,11 @@ def _program() -> Check:
     return Check("program", "heartbeat", Level.OK, f"{__version__} on Python {platform.python_version()}")
 
 
-def _state(open_store: Callable[[], Store]) -> Iterator[Check]:
+def _state(state: Path, open_store: Callable[[], Store], command: str) -> Iterator[Check]:
+    unwritable = _unwritable(state)
+    if unwritable is not None:
+        advice = "run the beats as a user who may write there, or name another directory: `state` in the roster"
+        yield Check("state", "directory", Level.FAILED, f"{unwritable} cannot be written: every beat fails", advice)
     try:
         with open_store() as store:
             stone = store.tombstone()
@@ -81,10 +97,19 @@ def _state(open_store: Callable[[], Store]) -> Iterator[Check]:
     if stone is not None:
         lost = f"{stone.reason} (noticed {to_text(stone.at)}); heartbeat only observes until somebody accepts that"
         kept = f"the damaged file is {stone.quarantined}; " if stone.quarantined else ""
-        advice = f"{kept}put a backup back while no beat runs, or go on without: heartbeat doctor --accept-loss NAME"
+        advice = f"{kept}put a backup back while no beat runs, or go on without: {command} doctor --accept-loss NAME"
         yield Check("state", "store", Level.FAILED, lost, advice)
     else:
         yield Check("state", "store", Level.OK, f"receipts of {len(receipts)} agents")
+
+
+def _unwritable(state: Path) -> Path | None:
+    """What stands in the way of writing state: the database, the directory, or its nearest parent that exists."""
+    database = state / "state.db"
+    if database.exists() and not os.access(database, os.W_OK):
+        return database
+    nearest = next(path for path in (state, *state.parents) if path.exists())
+    return None if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) else nearest
 
 
 def _source(
@@ -94,6 +119,10 @@ def _source(
         probes = build_source(name, roster, environment).probe(deadline)
     except HeartbeatError as error:
         yield Check(name, "source", Level.FAILED, str(error), error.advice)
+        return
+    except Exception as error:  # noqa: BLE001 - a source of somebody else may raise anything; the other checks go on
+        told = f"{type(error).__name__}: {error}"
+        yield Check(name, "source", Level.FAILED, told, "a bug in this source: report it to its author")
         return
     explicit = roster.sources[name].get("transport", "auto") != "auto" or bool(roster.sources[name].get("required"))
     works = any(probe.ok for probe in probes)
@@ -137,7 +166,19 @@ def _how_to_use(name: str) -> str:
     return f"to use it: {_HOW[name]}" if name in _HOW else ""
 
 
-def _agent(agent: Agent, roster: Roster, openclaw: str | None) -> Iterator[Check]:
+def _rendered(roster: Roster, command: str) -> tuple[Mapping[str, RenderResult], Sequence[Check]]:
+    """What rendering would change, by agent; a template that is wrong is a check of its own."""
+    team = [agent for agent in roster.agents.values() if agent.workspace is not None and agent.workspace.is_dir()]
+    try:
+        plans = plan_render(roster, team, command=command) if team else []
+    except HeartbeatError as error:
+        return {}, (Check("render", "template", Level.FAILED, str(error), error.advice),)
+    return {plan.agent_id: plan for plan in plans}, ()
+
+
+def _agent(
+    agent: Agent, roster: Roster, openclaw: str | None, plan: RenderResult | None, command: str
+) -> Iterator[Check]:
     if agent.multica_id is None and "multica" in roster.sources:
         yield Check(agent.id, "multica_id", Level.NOTE, "none: no Multica issue can be this agent's")
     if agent.workspace is None:
@@ -147,23 +188,20 @@ def _agent(agent: Agent, roster: Roster, openclaw: str | None) -> Iterator[Check
         advice = "correct `workspace` in the roster, or create the directory"
         yield Check(agent.id, "workspace", Level.WARNING, f"{agent.workspace} does not exist", advice)
         return
-    yield from _files(agent, agent.workspace, openclaw)
-
-
-def _files(agent: Agent, workspace: Path, openclaw: str | None) -> Iterator[Check]:
-    heartbeat_file = workspace / "HEARTBEAT.md"
-    for path in (heartbeat_file, workspace / "AGENTS.md"):
+    if plan is not None and plan.differs:
+        told = plan.problem or DIFFERS[plan.state.value]
+        advice = plan.advice or f"{command} render {agent.id}"
+        yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, told, advice)
+    for path in (agent.workspace / "HEARTBEAT.md", agent.workspace / "AGENTS.md"):
         size = _size(path)
         if size is not None and size > FILE_LIMIT:
             told = f"{size} bytes; over {FILE_LIMIT} a model spends context on it at every turn"
             advice = "keep core rules only; move the rest to docs/ and refer to it"
             yield Check(agent.id, path.name, Level.WARNING, told, advice)
-    if not heartbeat_file.exists():
-        yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, "missing", f"heartbeat render {agent.id}")
-    yield from _reads_heartbeat_file(agent, workspace, openclaw)
+    yield from _reads_heartbeat_file(agent, agent.workspace, openclaw, command)
 
 
-def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None) -> Iterator[Check]:
+def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None, command: str) -> Iterator[Check]:
     """OpenClaw from 2026.8 on reads HEARTBEAT.md only where AGENTS.md or a prompt tells the agent to (contract 5)."""
     if openclaw is None or version_numbers(openclaw) < SCRATCH_SINCE:
         return
@@ -172,7 +210,7 @@ def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None) -
         return
     message = f"OpenClaw {openclaw} does not read it by itself, and AGENTS.md does not mention it"
     advice = (
-        f"add a line to AGENTS.md: at every heartbeat read HEARTBEAT.md and run `heartbeat worklist {agent.id}`; "
+        f"add a line to AGENTS.md: at every heartbeat read HEARTBEAT.md and run `{command} worklist {agent.id}`; "
         "`openclaw doctor --fix` may remove the file: render again after it"
     )
     yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, message, advice)

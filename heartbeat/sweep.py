@@ -57,9 +57,15 @@ class Sweep:
         return frozenset(report.source for report in self.reports if report.status not in healthy)
 
     @property
+    def blind(self) -> bool:
+        """Whether nothing was read at all: then nothing is known of what there is to do, whatever the reasons."""
+        read = (ReadStatus.COMPLETE, ReadStatus.PARTIAL)
+        return not any(report.status in read for report in self.reports)
+
+    @property
     def degraded(self) -> bool:
-        """Whether any source in use was not read completely."""
-        return bool(self.incomplete)
+        """Whether any source in use was not read completely, or none was read at all."""
+        return bool(self.incomplete) or self.blind
 
     def sight(self) -> Sight:
         """What the core works on."""

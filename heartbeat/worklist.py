@@ -171,7 +171,8 @@ def _reasons(
     if task.archived:
         yield "archived"
     for source in sorted({ref.source for ref in task.stale}):
-        yield f"{source} could not be read; this is what it said {sight.stale_since.get(source, 'earlier')}"
+        said = ", ".join(item.raw_status for item in task.items if item.ref in task.stale and item.ref.source == source)
+        yield f"{source} could not be read; {sight.stale_since.get(source, 'earlier')} it said {said}"
     for ref in task.absent:
         yield f"belongs to {ref}, which could not be read"
     if task.split:

@@ -33,6 +33,7 @@ def doctor(
 ) -> None:
     """Try every transport, check versions, files and state. Exit 1 when something in use does not work."""
     from heartbeat import doctor as examination
+    from heartbeat.render import command_line
 
     session = Session(context, roster)
     if accept_loss is not None:
@@ -45,7 +46,13 @@ def doctor(
         return open_store_read_only(session.state)
 
     checks = examination.examine(
-        session.roster, session.environment, open_store, patience=timeout, on_progress=progress
+        session.roster,
+        session.environment,
+        session.state,
+        open_store,
+        command=command_line(session.roster_option()),
+        patience=timeout,
+        on_progress=progress,
     )
     if json_output:
         _print_json(checks, str(session.roster.path), str(session.state))

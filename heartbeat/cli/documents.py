@@ -81,7 +81,8 @@ def receipts_document(receipts: Iterable[Receipt], generated_at: str) -> Documen
 
 
 def _frame(observation: Observation) -> Document:
-    return {"generated_at": to_text(observation.at), "degraded": observation.sweep.degraded}
+    alarms = [finding(alarm) for alarm in observation.alarms]
+    return {"generated_at": to_text(observation.at), "degraded": observation.sweep.degraded, "alarms": alarms}
 
 
 def _beat(beat: Beat, patrol: Patrol | None) -> Document:

@@ -5,11 +5,14 @@ Everything heavy is imported inside the commands, so that `--version` and `--hel
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
+import signal
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -58,25 +61,58 @@ def main() -> None:
     """Run the command and end with its exit code; an error is told on stderr, without a traceback unless --debug."""
     # One call makes up to millions of objects without cycles and ends; the collector would walk them again and again.
     gc.disable()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows its number; that is no reason to stop half-way.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     try:
         app()
     except HeartbeatError as error:
         _tell(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush into the closed pipe.
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILED:
+            _bug(error)
+        _say(f"heartbeat: the output could not be written: {error.strerror}")
+        _say("  make room where it goes; what the command did is done, `heartbeat receipts` shows beats")
+        _forget_output()
+        sys.exit(Exit.CANNOT_WRITE)
+    except Exception as error:  # noqa: BLE001 - told as a bug, with exit code 70; --debug raises it
+        _bug(error)
+    finally:
+        if "heartbeat.systems.process" in sys.modules:
+            from heartbeat.systems.process import end_children
+
+            end_children()
+
+
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _prepare_streams() -> None:
+    """Output that is closed goes nowhere, and a terminal that cannot show a character shows its number."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open for the rest of the program
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Whatever is still buffered must not be tried, and fail, again when the interpreter ends."""
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FOUND)
-    except Exception as error:
-        if _debugging():
-            raise
-        _say(f"heartbeat: a bug: {type(error).__name__}: {error}")
-        _say("  run the same command with --debug and report what it prints")
-        sys.exit(Exit.BUG)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _bug(error: Exception) -> NoReturn:
+    if _debugging():
+        raise error
+    _say(f"heartbeat: a bug: {type(error).__name__}: {error}")
+    _say("  run the same command with --debug and report what it prints")
+    sys.exit(Exit.BUG)
 
 
 def _tell(error: HeartbeatError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from heartbeat.beat import Beat, Observation, Patrol
@@ -11,16 +12,20 @@ from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,
     age_of,
+    apart,
     bucket_line,
     explained,
+    last_change,
     load_of,
+    nothing_to_do,
     owner_of,
-    source_trouble,
     titles_of_blockers,
+    told_of,
 )
 from heartbeat.instants import to_text
+from heartbeat.systems.base import ReadStatus
 from heartbeat.task import Finding, State
-from heartbeat.worklist import Standing
+from heartbeat.worklist import Standing, Worklist
 
 _Thing = TypeVar("_Thing")
 
@@ -48,37 +53,58 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     if beat.worklist is None:
         yield beat.skipped
         return
-    for trouble in source_trouble(observation):
-        yield f"- NOT READ: {code(trouble)}"
-    if observation.sweep.degraded:
-        yield "- What stands under “Unknown” is not to be worked on until its source is read again."
+    notes = list(_notes(observation, beat.worklist))
+    yield from notes
+    if notes:
         yield ""
     shown = False
     titles = titles_of_blockers(observation)
     for state, heading in SECTIONS:
-        standings = beat.worklist.in_state(state)
-        if standings:
+        standings, closed = apart(beat.worklist.in_state(state))
+        if standings or closed:
             shown = True
-            yield f"## {heading} ({len(standings)})"
+            yield f"## {heading} ({len(standings) + closed})"
             yield ""
-            yield from _tasks(standings, limit, titles, numbered=state is State.READY)
+            yield from _tasks(standings, limit, titles, observation.at, numbered=state is State.READY)
+            if closed:
+                yield f"- {closed} more were closed when they were last read"
             yield ""
     if not shown:
-        yield "Nothing to do: no open task of this agent in any source that was read."
+        yield nothing_to_do(observation)
         yield ""
-    yield from _findings((*beat.worklist.findings, *_source_findings(observation)), limit)
+    yield from _findings((*beat.worklist.findings, *_source_findings(observation, beat)), limit)
     if patrol is not None:
         yield from _backlog(patrol, observation)
     yield bucket_line(beat.worklist.buckets)
 
 
-def _tasks(standings: Sequence[Standing], limit: int, titles: Mapping[str, str], *, numbered: bool) -> Iterator[str]:
+_NOTE = {ReadStatus.FAILED: "NOT READ", ReadStatus.PARTIAL: "READ IN PART"}
+
+
+def _notes(observation: Observation, own: Worklist) -> Iterator[str]:
+    """What to know before the list: alarms, sources that were not read, and what that means for the tasks."""
+    for alarm in observation.alarms:
+        yield f"- ALARM {alarm.code}: {code(alarm.message)}"
+    for report in observation.sweep.reports:
+        if report.status in _NOTE:
+            yield f"- {_NOTE[report.status]}: {code(told_of(report))}"
+    unused = [report.source for report in observation.sweep.reports if report.status is ReadStatus.DISABLED]
+    if unused:
+        yield f"- Not in use: {', '.join(code(name) for name in unused)}"
+    if own.in_state(State.UNKNOWN):
+        yield "- What stands under “Unknown” is not to be worked on until that is settled."
+
+
+def _tasks(
+    standings: Sequence[Standing], limit: int, titles: Mapping[str, str], now: datetime, *, numbered: bool
+) -> Iterator[str]:
     for number, standing in enumerate(_first(standings, limit), start=1):
         subject = standing.task
         names = " = ".join(code(item.location or item.key) for item in subject.items)
         due = f", due {subject.due.isoformat()}" if subject.due else ""
         marker = f"{number}." if numbered else "-"
-        yield f"{marker} {names} {code(subject.title)} ({subject.priority.value}{due})"
+        changed = f", {age}" if (age := last_change(standing, now)) else ""
+        yield f"{marker} {names} {code(subject.title)} ({subject.priority.value}{due}{changed})"
         for reason in explained(standing, titles):
             yield f"{' ' * len(marker)} - {code(reason)}"
     if limit and len(standings) > limit:
@@ -97,9 +123,14 @@ def _findings(findings: Sequence[Finding], limit: int) -> Iterator[str]:
     yield ""
 
 
-def _source_findings(observation: Observation) -> Iterator[Finding]:
+def _source_findings(observation: Observation, beat: Beat) -> Iterator[Finding]:
+    """What the sources found: all of it for a patrol agent, its own records and files for any other."""
+    own = {ref for standing in (beat.worklist.standings if beat.worklist else ()) for ref in standing.task.refs}
     for report in observation.sweep.reports:
-        yield from report.findings
+        for found in report.findings:
+            files = found.message.startswith((f"{beat.agent.id}/", f"{beat.agent.id}:"))
+            if beat.agent.patrol or files or not own.isdisjoint(found.refs):
+                yield found
 
 
 def _backlog(patrol: Patrol, observation: Observation) -> Iterator[str]:

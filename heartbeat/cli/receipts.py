@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
+from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain
 
 
 def receipts(
@@ -25,6 +25,9 @@ def receipts(
         chosen(session.roster, [agent])
     with session.store(read_only=True) as store:
         found = store.receipts(agent, limit)
+        lost = store.tombstone()
+    if lost is not None:
+        complain(f"memory-lost: {lost.reason}; what is listed may not be all, see `heartbeat doctor`")
     if json_output:
         from heartbeat.cli import documents
         from heartbeat.instants import to_text
@@ -34,7 +37,7 @@ def receipts(
     from heartbeat.cli import tables
 
     out = tables.console()
-    if not found:
+    if not found and lost is None:
         whose = f" of {agent}" if agent else ""
         out.print(tables.cell(f"No receipt{whose} yet in {session.state}: `heartbeat tick` writes one for each beat."))
         return

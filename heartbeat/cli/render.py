@@ -58,6 +58,8 @@ def render(
             complain(warning)
     if diff:
         for plan in plans:
+            if plan.problem:
+                complain(f"{plan.problem}{f' — {plan.advice}' if plan.advice else ''}")
             typer.echo(plan.diff, nl=False)
     if check:
         _check(plans)
@@ -66,22 +68,15 @@ def render(
 
 
 def _check(plans: Sequence[RenderResult]) -> None:
+    from heartbeat.render import DIFFERS
+
     differing = [plan for plan in plans if plan.differs]
     for plan in differing:
-        typer.echo(plan.problem or f"{plan.path}: {_DIFFERS[plan.state.value]}")
+        typer.echo(plan.problem or f"{plan.path}: {DIFFERS[plan.state.value]}")
     if differing:
         complain(f"{len(differing)} of {len(plans)} files differ from what the roster and the template give")
         raise typer.Exit(Exit.FOUND)
     typer.echo(f"{len(plans)} files are as the roster and the template give them")
-
-
-_DIFFERS = {
-    "created": "missing",
-    "updated": "out of date",
-    "drifted": "edited by hand inside the heartbeat block",
-    "foreign": "not written by heartbeat",
-    "unwritable": "cannot be written",
-}
 
 
 def _write(plans: Sequence[RenderResult]) -> None:
@@ -90,6 +85,7 @@ def _write(plans: Sequence[RenderResult]) -> None:
     from heartbeat.render import write
 
     refused = 0
+    done: list[str] = []
     for plan in plans:
         try:
             written = write(plan)
@@ -98,7 +94,20 @@ def _write(plans: Sequence[RenderResult]) -> None:
             complain(f"{error}{f' — {error.advice}' if error.advice else ''}")
             continue
         kept = f", the old file is {written.backup}" if written.backup else ""
-        typer.echo(f"{plan.path}: {plan.state.value if written.changed else 'unchanged'}, {plan.size} bytes{kept}")
+        done.append(
+            f"{plan.path}: {_DONE[plan.state.value] if written.changed else 'unchanged'}, {plan.size} bytes{kept}"
+        )
+    # Said when all is done: whoever reads our output may stop reading before that.
+    for line in done:
+        typer.echo(line)
     if refused:
         complain(f"{refused} of {len(plans)} files were not written")
         raise typer.Exit(Exit.CANNOT_WRITE)
+
+
+_DONE = {
+    "created": "created",
+    "updated": "updated",
+    "drifted": "replaced (it was edited by hand inside the block)",
+    "foreign": "replaced (heartbeat had not written it)",
+}

@@ -18,15 +18,18 @@ from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,
     age_of,
+    apart,
     bucket_line,
     explained,
+    last_change,
     load_of,
+    nothing_to_do,
     owner_of,
     short_message,
     titles_of_blockers,
 )
 from heartbeat.instants import format_duration
-from heartbeat.rules.backlog import FIRST, OwnerLoad
+from heartbeat.rules.backlog import ALARM_ABOVE, FIRST, OwnerLoad
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Finding, OwnerKind, Priority, State
@@ -107,10 +110,10 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     for state, title in SECTIONS:
         standings = beat.worklist.in_state(state)
         if standings:
-            print_tasks(out, title, standings, titles, limit, with_owner=False)
+            print_tasks(out, title, standings, titles, observation.at, limit, with_owner=False)
     if not shown:
         out.print()
-        out.print("Nothing to do: no open task of this agent in any source that was read.")
+        out.print(nothing_to_do(observation))
     print_findings(out, beat.worklist.findings, limit)
     if patrol is not None:
         print_backlog(out, patrol, observation)
@@ -132,6 +135,8 @@ def print_sources(out: Console, observation: Observation) -> None:
             cell(f"{report.items} items"),
             _told(report, age),
         )
+    for alarm in observation.alarms:
+        out.print(cell(f"{alarm.code}: {alarm.message}", "bold red"))
     out.print(cell("Sources", "bold"))
     out.print(table)
     print_findings(out, [found for report in observation.sweep.reports for found in report.findings], 20)
@@ -149,11 +154,13 @@ def print_tasks(
     title: str,
     standings: Sequence[Standing],
     titles: Mapping[str, str],
+    now: datetime,
     limit: int,
     *,
     with_owner: bool,
 ) -> None:
     """One section of a worklist: priority, names, owner on request, title with its reasons below, due date."""
+    standings, closed = apart(standings)
     fixed: dict[str, Any] = {"no_wrap": True}
     table = grid(fixed, fixed, *([fixed] if with_owner else []), {"overflow": "fold"}, fixed)
     for standing in standings[:limit] if limit else standings:
@@ -168,13 +175,21 @@ def print_tasks(
             cell(names),
             *([cell(owner_of(subject.owner))] if with_owner else []),
             said,
-            cell(f"due {subject.due.isoformat()}" if subject.due else ""),
+            cell(_when(standing, now)),
         )
     out.print()
-    out.print(cell(f"{title} ({len(standings)})", "bold"))
+    out.print(cell(f"{title} ({len(standings) + closed})", "bold"))
     out.print(table)
+    if closed:
+        out.print(cell(f"  {closed} more were closed when they were last read", "dim"))
     if limit and len(standings) > limit:
         out.print(cell(f"  … and {len(standings) - limit} more: --limit 0 shows all", "dim"))
+
+
+def _when(standing: Standing, now: datetime) -> str:
+    """When it is due, and for work in progress when it last changed."""
+    due = standing.task.due
+    return ", ".join(filter(None, (f"due {due.isoformat()}" if due else "", last_change(standing, now))))
 
 
 def print_findings(out: Console, findings: Sequence[Finding], limit: int) -> None:
@@ -197,7 +212,7 @@ def print_backlog(out: Console, patrol: Patrol, observation: Observation) -> Non
     out.print(cell("Backlog of the whole platform", "bold"))
     table = grid({}, {"justify": "right"}, {"justify": "right"}, {"justify": "right"}, {})
     for load in patrol.backlog.sources:
-        alarm = cell("backlog alarm: more than 5 to do", "bold red") if load.alarm else cell("")
+        alarm = cell(f"backlog alarm: more than {ALARM_ABOVE} to do", "bold red") if load.alarm else cell("")
         counts = (f"{load.todo} todo", f"{load.in_progress} in progress", f"{load.total} in all")
         table.add_row("", cell(load.source), *(cell(count) for count in counts), alarm)
     out.print(table)

@@ -75,7 +75,7 @@ def tasks(
         titles = wording.titles_of_blockers(seen)
         tables.print_sources(out, seen)
         for title, chosen in tables.by_state(standings):
-            tables.print_tasks(out, title, chosen, titles, limit, with_owner=agent is None)
+            tables.print_tasks(out, title, chosen, titles, seen.at, limit, with_owner=agent is None)
         if not standings:
             out.print()
             out.print(

@@ -186,6 +186,7 @@ def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
 
 
 def _end(observation: Observation | None, strict: bool) -> None:
+    _sound_alarms(observation)
     if strict and observation is not None and observation.sweep.degraded:
         from heartbeat.cli.session import complain
         from heartbeat.cli.wording import source_trouble
@@ -193,3 +194,11 @@ def _end(observation: Observation | None, strict: bool) -> None:
         for trouble in source_trouble(observation):
             complain(trouble)
         raise typer.Exit(Exit.INCOMPLETE)
+
+
+def _sound_alarms(observation: Observation | None) -> None:
+    """What stands in the output stands on stderr too, where a scheduler's mail or log looks."""
+    from heartbeat.cli.session import complain
+
+    for alarm in observation.alarms if observation is not None else ():
+        complain(f"{alarm.code}: {alarm.message}; see `heartbeat doctor`")

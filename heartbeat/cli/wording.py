@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from heartbeat.beat import Observation
@@ -10,7 +10,7 @@ from heartbeat.cli.terminal import clipped
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import OwnerLoad
 from heartbeat.systems.base import ReadStatus, SourceReport
-from heartbeat.task import Owner, OwnerKind, State
+from heartbeat.task import CLOSED, Owner, OwnerKind, State
 from heartbeat.worklist import Standing
 
 SECTIONS = (
@@ -58,12 +58,48 @@ def explained(standing: Standing, titles: Mapping[str, str]) -> Iterator[str]:
 
 
 def source_trouble(observation: Observation) -> Iterator[str]:
-    """One line for each source that is in use and was not read completely."""
+    """One line for each alarm, and for each source that is in use and was not read completely."""
+    for alarm in observation.alarms:
+        yield f"{alarm.code}: {alarm.message}"
     for report in observation.sweep.reports:
         if report.status in (ReadStatus.FAILED, ReadStatus.PARTIAL):
-            kind = f" ({report.kind.value})" if report.kind else ""
-            advice = f" — {report.advice}" if report.advice else ""
-            yield f"{report.source} {report.status.value}{kind}: {report.message}{advice}"
+            yield told_of(report)
+
+
+def told_of(report: SourceReport) -> str:
+    """How a source was read, with what to do about it."""
+    kind = f" ({report.kind.value})" if report.kind else ""
+    advice = f" — {report.advice}" if report.advice else ""
+    return f"{report.source} {report.status.value}{kind}: {report.message}{advice}"
+
+
+def nothing_to_do(observation: Observation) -> str:
+    """What an empty worklist means; it means nothing while no source was read."""
+    if observation.sweep.blind:
+        return "What there is to do is not known: no source was read."
+    return "Nothing to do: no open task of this agent in any source that was read."
+
+
+def apart(standings: Sequence[Standing]) -> tuple[Sequence[Standing], int]:
+    """Without the tasks that were closed when they were last read, and how many of those there are.
+
+    While their source cannot be read they are unknown like the others; to list them would bury the open ones.
+    """
+    shown = [standing for standing in standings if not _was_closed(standing)]
+    return shown, len(standings) - len(shown)
+
+
+def _was_closed(standing: Standing) -> bool:
+    task = standing.task
+    return bool(task.stale) and all(item.status in CLOSED or item.archived for item in task.items)
+
+
+def last_change(standing: Standing, now: datetime) -> str:
+    """For work in progress, how long ago its newest record changed; empty where no record tells."""
+    changes = [item.updated_at for item in standing.task.items if item.updated_at is not None]
+    if standing.state is not State.IN_PROGRESS or not changes:
+        return ""
+    return f"changed {age_of(max(changes), now)}"
 
 
 def short_message(report: SourceReport) -> str:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from heartbeat.render.confined import Limits
-from heartbeat.render.files import RenderResult, RenderState, Written, plan_render, render_agent, write
+from heartbeat.render.files import DIFFERS, RenderResult, RenderState, Written, plan_render, render_agent, write
 from heartbeat.render.template import default_template
 from heartbeat.render.values import KNOWN, command_line
 
 __all__ = [
+    "DIFFERS",
     "KNOWN",
     "Limits",
     "RenderResult",

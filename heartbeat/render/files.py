@@ -49,6 +49,16 @@ class RenderState(StrEnum):
     """There is no place for it: no workspace, a link that leaves it, not a regular file. Force does not help."""
 
 
+DIFFERS = {
+    "created": "missing",
+    "updated": "out of date",
+    "drifted": "edited by hand inside the heartbeat block",
+    "foreign": "not written by heartbeat",
+    "unwritable": "cannot be written",
+}
+"""What a render state means for the file that is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class RenderResult:
     """One agent's file: what is there and what would be. Nothing was written yet.

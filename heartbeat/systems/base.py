@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -237,7 +237,7 @@ class TransportedSource:
     ) -> Reading:
         unknown = tuple(rejected.id for rejected in translated.rejected if rejected.id is not None)
         nameless = sum(rejected.id is None for rejected in translated.rejected)
-        problem = fetched.problem or (f"{nameless} records without a readable id" if nameless else "")
+        problem = fetched.problem or (_unread(translated.rejected) if nameless else "")
         fallback = f"fell back to {transport} ({_told(failed)})" if failed else ""
         report = SourceReport(
             source=self.name,
@@ -286,11 +286,14 @@ class TransportedSource:
         try:
             version = transport.version(deadline)
             fetched = transport.fetch(deadline)
+            translated = self.translate(fetched, datetime.now(UTC))
         except TransportError as error:
             seconds = time.monotonic() - began
             return Probe(transport.name, False, True, seconds, None, version, error.kind, str(error), error.advice)
         seconds = time.monotonic() - began
-        return Probe(transport.name, True, True, seconds, len(fetched.records), version, message=fetched.problem)
+        items = len(translated.items) + len(translated.rejected)
+        problem = "; ".join(filter(None, (fetched.problem, _unread(translated.rejected))))
+        return Probe(transport.name, True, True, seconds, items, version, message=problem)
 
 
 def _is_present(transport: Transport, absent: list[Attempt]) -> bool:
@@ -298,6 +301,15 @@ def _is_present(transport: Transport, absent: list[Attempt]) -> bool:
     if reason is not None:
         absent.append(Attempt(transport.name, FailureKind.NOT_CONFIGURED, reason))
     return reason is None
+
+
+def _unread(rejected: Sequence[Rejected]) -> str:
+    """Which records could not be read, and where they are kept (rule S10)."""
+    if not rejected:
+        return ""
+    names = ", ".join(dict.fromkeys(each.id or f"one without an id ({each.reason})" for each in rejected[:3]))
+    more = " …" if len(rejected) > 3 else ""
+    return f"{len(rejected)} unreadable: {names}{more} (`heartbeat receipts --json` keeps them)"
 
 
 def _told(attempts: list[Attempt]) -> str:

@@ -44,6 +44,17 @@ class Completed:
     stderr: str
 
 
+_live: set[subprocess.Popen[bytes]] = set()
+"""Children that a thread is waiting for. A thread that is left behind waits no more, and its child must end too."""
+
+
+def end_children() -> None:
+    """Kill the process group of every child that still runs; for the end of the program, however it comes."""
+    for process in tuple(_live):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def find_executable(name: str, environment: Mapping[str, str]) -> str | None:
     """The absolute path of the program `name` on the PATH of `environment`, or None. A path is checked as it is."""
     found = shutil.which(name, path=environment.get("PATH", os.defpath))
@@ -88,12 +99,15 @@ def run(
             ) from error
         grace = min(_GRACE, deadline.left() * _GRACE_SHARE)
         process = _start(argv, program, environment, cwd, given, output, complaints)
+        _live.add(process)
         try:
             code = _wait(process, command, Deadline(deadline.at - grace), (output, complaints), max_bytes)
         except BaseException:
             # Whatever ends the wait, an interrupt included, must not leave the child behind.
             _kill_group(process, grace)
             raise
+        finally:
+            _live.discard(process)
         return Completed(tuple(argv), code, _content(output), _tail(complaints))
 
 

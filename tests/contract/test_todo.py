@@ -176,16 +176,24 @@ def test_S2_a_missing_workspace_is_told_by_its_agents_name_and_is_no_absence(tmp
         ({"transport": "files"}, ReadStatus.FAILED),
     ],
 )
-@pytest.mark.parametrize("workspace", [None, "nowhere"])
 def test_S1a_without_any_workspace_the_source_is_disabled_unless_it_is_required(
-    tmp_path: Path, settings: dict[str, Any], status: ReadStatus, workspace: str | None
+    settings: dict[str, Any], status: ReadStatus
 ) -> None:
-    agent = make_agent("coo", workspace=tmp_path / workspace if workspace else None)
+    agent = make_agent("coo", workspace=None)
     report = read(agent, **settings).report
     assert (report.status, report.kind) == (status, FailureKind.NOT_CONFIGURED)
     assert "workspace" in report.message
     (probe,) = source_of(agent, **settings).probe(Deadline.after(PATIENCE))
     assert (probe.ok, probe.configured, probe.kind) == (False, False, FailureKind.NOT_CONFIGURED)
+
+
+def test_S1a_workspaces_that_are_named_and_not_there_are_a_failure(tmp_path: Path) -> None:
+    agent = make_agent("coo", workspace=tmp_path / "nowhere")
+    report = read(agent).report
+    assert (report.status, report.kind) == (ReadStatus.FAILED, FailureKind.NOT_FOUND)
+    assert str(tmp_path / "nowhere") in report.message
+    (probe,) = source_of(agent).probe(Deadline.after(PATIENCE))
+    assert (probe.ok, probe.configured, probe.kind) == (False, True, FailureKind.NOT_FOUND)
 
 
 def test_S9_plain_bullets_are_a_setting_and_never_read_from_instructions(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def everything(items: tuple[Item, ...]) -> tuple[Observation, Beat, Patrol]:
     }
     sweep = Sweep(readings, NOW)
     assessment = assess(sweep.sight(), now=NOW, parent_rule=ParentRule.STARTED)
-    observation = Observation(roster, sweep, NOW, assessment, ())
+    observation = Observation(roster, sweep, NOW, assessment, (), ())
     load = backlog([standing.task for standing in assessment.standings], SOURCES, roster.agents, NOW)
     return observation, Beat(roster.agents["coo"], worklist(assessment, "coo"), None), Patrol(load, {})
 

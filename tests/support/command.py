@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     home = {"HOME": str(cwd), "PATH": os.environ.get("PATH", ""), **environment}
     before = Path.cwd()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     os.chdir(cwd)
     try:
         with (
@@ -46,7 +48,9 @@ def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
             code = _run()
     finally:
         os.chdir(before)
-        gc.enable()  # the command turns it off for its own process
+        gc.enable()  # the command changes these for its own process
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     out.flush()
     return Result(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
 

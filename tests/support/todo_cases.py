@@ -89,7 +89,7 @@ def open_files(directory: Path) -> Iterator[Case]:
     def gone() -> FailureKind:
         for workspace in workspaces.values():
             shutil.rmtree(workspace)
-        return FailureKind.NOT_CONFIGURED
+        return FailureKind.NOT_FOUND
 
     def instead(put: Callable[[Path], object], kind: FailureKind) -> Callable[[], FailureKind]:
         def fault() -> FailureKind:

@@ -560,3 +560,10 @@ def test_hostile_text_stays_text() -> None:
     title = "$(touch x) `id` -- {{ 7*7 }} \u202e \x1b[31m <!-- - [x]"
     assert item_of(title=title).title == title
     assert json.dumps(item_of(title=title).title)
+
+
+def test_a_key_is_as_long_as_it_must_be_to_tell_cards_apart() -> None:
+    ids = ("aaaa1111-0001-4000-8000-000000000000", "aaaa1111-0002-4000-8000-000000000000", "bbbb2222-0001-4000-8000-0")
+    fetched = Fetched([{"id": identifier, "title": "x", "status": "todo"} for identifier in ids])
+    keys = [item.key for item in translate(fetched, NOW, team=Team.of(make_roster())).items]
+    assert keys == ["aaaa1111-0001", "aaaa1111-0002", "bbbb2222"]

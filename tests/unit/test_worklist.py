@@ -323,7 +323,7 @@ def test_S2_a_stale_item_is_unknown_and_tells_its_age(status: Status) -> None:
     assessment = judged(card(2, "b"), stale=(issue(1, "a", status),), incomplete=("multica",))
     standing = next(standing for standing in assessment.standings if standing.task.stale)
     assert (standing.state, standing.bucket) == (State.UNKNOWN, Bucket.PRESENTED)
-    assert standing.reasons == ("multica could not be read; this is what it said 12m ago",)
+    assert standing.reasons == (f"multica could not be read; 12m ago it said {status.value}",)
 
 
 def test_S2_the_other_sources_go_on() -> None:

@@ -129,7 +129,7 @@ def page(
     }
     sweep = Sweep(readings, NOW)
     assessment = assess(sweep.sight(), now=NOW, parent_rule=ParentRule.STARTED)
-    observation = Observation(roster, sweep, NOW, assessment, ())
+    observation = Observation(roster, sweep, NOW, assessment, (), ())
     beat = Beat(roster.agents["coo"], None if skipped else of_agent(assessment, "coo"), None, skipped)
     ordered = [standing.task for standing in assessment.standings]
     patrol = Patrol(backlog(ordered, SOURCES, roster.agents, NOW), {}) if patrols else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ _DEPENDENCY_LISTS = ("dependsOn", "depends_on", "parents")
 """Lists of an older shape, and of the compact cards that OpenClaw's tools give (contract 3)."""
 
 _KEY = 8
+_LONGER_KEYS = (13, 18, 23)
 _LONGEST_ID = 256
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -78,8 +80,12 @@ def translate(fetched: Fetched, now: datetime, *, team: Team) -> Translated:
             repeated[identifier] = repeated.get(identifier, 1) + 1
             card = max(earlier, card, key=_recency)
         cards[identifier] = card
+    keys = _shortest_keys(cards)
     return Translated(
-        items=tuple(card.item for card in cards.values()),
+        items=tuple(
+            card.item if card.item.key == keys[identifier] else replace(card.item, key=keys[identifier])
+            for identifier, card in cards.items()
+        ),
         evidence=tuple(evidence for card in cards.values() for evidence in card.evidence),
         rejected=tuple(rejected),
         findings=(
@@ -89,6 +95,17 @@ def translate(fetched: Fetched, now: datetime, *, team: Team) -> Translated:
             *_unreadable(card for card in cards.values() if card.unreadable),
         ),
     )
+
+
+def _shortest_keys(identifiers: Iterable[str]) -> Mapping[str, str]:
+    """What people call each card: the first 8 characters of its id, or as many as tell it from every other card."""
+    keys = {identifier: identifier[:_KEY] for identifier in identifiers}
+    for length in (*_LONGER_KEYS, _LONGEST_ID):
+        counts = Counter(keys.values())
+        if len(counts) == len(keys):
+            break
+        keys = {name: name[:length] if counts[key] > 1 else key for name, key in keys.items()}
+    return keys
 
 
 def _identifier(record: Any) -> str:

@@ -48,11 +48,7 @@ class FilesTransport:
     name: str = TRANSPORT
 
     def absent(self) -> str | None:
-        if not self.workspaces:
-            return "no agent of the roster has a workspace"
-        if any(is_there(workspace.root) for workspace in self.workspaces):
-            return None
-        return f"no agent's workspace is there: {_listed([str(workspace.root) for workspace in self.workspaces])}"
+        return None if self.workspaces else "no agent of the roster has a workspace"
 
     def fetch(self, deadline: Deadline) -> Fetched:
         """Every file; what could not be read is named in `problem`. Raises TransportError where nothing could be."""
@@ -64,6 +60,10 @@ class FilesTransport:
             else:
                 # It may be a disk that is not mounted: what stood there is not gone (rule S2).
                 missing.append(f"{workspace.name}: the workspace {workspace.root} is not there")
+        if len(missing) == len(self.workspaces):
+            told = _listed([str(workspace.root) for workspace in self.workspaces])
+            advice = "correct `workspaces` or `workspace` in the roster, or create the directories"
+            raise TransportError(FailureKind.NOT_FOUND, f"no agent's workspace is there: {told}", advice=advice)
         reading.check_something_was_read()
         rank = {workspace.agents: rank for rank, workspace in enumerate(self.workspaces)}
         files = sorted(reading.files, key=lambda file: rank[file.agents])
