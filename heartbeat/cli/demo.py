@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ import typer
 from heartbeat.cli.session import DebugOption
 from heartbeat.errors import CannotWriteError
 
-INSTANT = "2026-11-21T04:00:00Z"
+INSTANT = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 """When the sample's story takes place."""
 
 
@@ -25,7 +27,6 @@ def demo(
     """See the main job at once: three sources of a sample team, merged into one worklist."""
     from heartbeat import beat
     from heartbeat.cli import tables
-    from heartbeat.instants import parse_instant
     from heartbeat.roster.load import load_roster
     from heartbeat.store.memory import MemoryStore
     from heartbeat.systems.snapshot import SnapshotCache
@@ -33,15 +34,12 @@ def demo(
     with ExitStack() as stack:
         home = into or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heartbeat-demo-")))
         _unpack(home)
-        now = parse_instant(INSTANT)
-        if now is None:
-            raise AssertionError(INSTANT)
         roster = load_roster(home / "agents.yaml", {})
         team = beat.chosen(roster, ["coo"])
         store = stack.enter_context(MemoryStore())
         cache = SnapshotCache(home / "state" / "snapshots", read_only=True)
         deadline = beat.patience([agent.policy for agent in team])
-        seen = beat.observe(roster, {}, store, cache, now=now, deadline=deadline)
+        seen = beat.observe(roster, {}, store, cache, now=INSTANT, deadline=deadline)
         result = beat.rehearse(seen, team)
         out = tables.console()
         out.print(tables.cell("The worklist of coo, one of the three agents of a sample team, from three sources:"))
@@ -73,7 +71,7 @@ def _say_how_to_go_on(into: Path | None) -> None:
     if into is None:
         typer.echo("Keep the sample and try the commands on it: heartbeat demo --into sample")
         return
-    roster = into / "agents.yaml"
+    roster = shlex.quote(str(into / "agents.yaml"))
     typer.echo("Try next:")
     for words in ("worklist costcodev", "tasks --json", "tick --all", "receipts", "render --all --stdout"):
-        typer.echo(f"  heartbeat --roster {roster} {words} ")
+        typer.echo(f"  heartbeat --roster {roster} {words}")

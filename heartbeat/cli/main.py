@@ -54,7 +54,7 @@ def options(
     ] = False,
 ) -> None:
     """Options of every command."""
-    context.obj = {"roster": roster_path, "debug": debug}
+    context.obj = {"roster": roster_path}
 
 
 def main() -> None:

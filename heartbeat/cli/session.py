@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heartbeat.errors import UsageError
+from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from heartbeat.roster.model import Roster
+    from heartbeat.beat import Observation
+    from heartbeat.roster.model import Agent, Roster
     from heartbeat.store.port import Store
     from heartbeat.systems.snapshot import SnapshotCache
 
@@ -94,6 +95,34 @@ class Session:
         from heartbeat.systems.snapshot import SnapshotCache
 
         return SnapshotCache(self.state / "snapshots", read_only=read_only)
+
+    def observe(
+        self, store: Store, team: Sequence[Agent], *, at: datetime | None = None, fresh: bool = False
+    ) -> Observation:
+        """One look for the commands that only look: nothing is written, locks and snapshots included (rule B3)."""
+        from heartbeat.beat import observe, patience
+
+        deadline = patience([agent.policy for agent in team])
+        cache = self.cache(read_only=True)
+        return observe(
+            self.roster, self.environment, store, cache, now=self.now(), deadline=deadline, at=at, fresh=fresh
+        )
+
+
+def finish(observation: Observation | None, strict: bool) -> None:
+    """Say alarms on stderr, where a scheduler's mail or log looks; with `strict` exit 3 for what was not read."""
+    if observation is None:
+        return
+    for alarm in observation.alarms:
+        complain(f"{alarm.code}: {alarm.message}; see `heartbeat doctor`")
+    if strict and observation.sweep.degraded:
+        from heartbeat.cli.wording import told_of
+        from heartbeat.systems.base import ReadStatus
+
+        for report in observation.sweep.reports:
+            if report.status in (ReadStatus.FAILED, ReadStatus.PARTIAL):
+                complain(told_of(report))
+        raise typer.Exit(Exit.INCOMPLETE)
 
 
 def instant(text: str | None) -> datetime | None:

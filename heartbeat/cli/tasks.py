@@ -15,10 +15,10 @@ from heartbeat.cli.session import (
     RosterOption,
     Session,
     StrictOption,
-    complain,
+    finish,
     instant,
 )
-from heartbeat.errors import Exit, UsageError
+from heartbeat.errors import UsageError
 from heartbeat.task import OwnerKind, State, Status
 
 if TYPE_CHECKING:
@@ -47,22 +47,11 @@ def tasks(
     debug: DebugOption = False,
 ) -> None:
     """Every task, merged and explained: the open ones, or what the filters ask for."""
-    from heartbeat import beat
-
     session = Session(context, roster)
     wanted = _filter(session, agent, status or [], source or [], all_tasks)
     moment = instant(at)
     with session.store(read_only=True) as store:
-        seen = beat.observe(
-            session.roster,
-            session.environment,
-            store,
-            session.cache(read_only=True),
-            now=session.now(),
-            deadline=beat.patience([member.policy for member in session.roster.agents.values()]),
-            at=moment,
-            fresh=fresh,
-        )
+        seen = session.observe(store, tuple(session.roster.agents.values()), at=moment, fresh=fresh)
     standings = [standing for standing in seen.assessment.standings if wanted(standing)]
     if json_output:
         from heartbeat.cli import documents
@@ -82,12 +71,7 @@ def tasks(
                 "No task matches." if (agent or status or source) else "No open task in any source that was read."
             )
         tables.print_findings(out, seen.assessment.findings, limit)
-    if strict and seen.sweep.degraded:
-        from heartbeat.cli.wording import source_trouble
-
-        for trouble in source_trouble(seen):
-            complain(trouble)
-        raise typer.Exit(Exit.INCOMPLETE)
+    finish(seen, strict)
 
 
 def _filter(

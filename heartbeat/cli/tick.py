@@ -15,13 +15,14 @@ from heartbeat.cli.session import (
     RosterOption,
     Session,
     StrictOption,
+    finish,
     instant,
     progress,
 )
-from heartbeat.errors import Exit, UsageError
+from heartbeat.errors import UsageError
 
 if TYPE_CHECKING:
-    from heartbeat.beat import Observation, Patrol, Tick
+    from heartbeat.beat import Patrol, Tick
     from heartbeat.store.port import Store
 
 
@@ -66,28 +67,16 @@ def tick(
     moment = instant(at)
     team = beat.chosen(session.roster, named)
     with session.store(read_only=dry_run) as store:
-        cache = session.cache(read_only=dry_run)
         progress("reading the sources …")
         if dry_run:
-            deadline = beat.patience([agent.policy for agent in team])
-            seen = beat.observe(
-                session.roster,
-                session.environment,
-                store,
-                cache,
-                now=session.now(),
-                deadline=deadline,
-                at=moment,
-                fresh=fresh,
-            )
-            result = beat.rehearse(seen, team)
+            result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team)
         else:
-            locks = session.state / "locks"
+            cache, locks = session.cache(read_only=False), session.state / "locks"
             result = beat.tick(
                 session.roster, team, session.environment, store, cache, locks, clock=session.now, fresh=fresh
             )
         _print(result, store, json_output=json_output, format_=format_, limit=limit, single=not all_agents)
-    _end(result.observation, strict)
+    finish(result.observation, strict)
 
 
 def worklist(
@@ -109,19 +98,9 @@ def worklist(
     team = beat.chosen(session.roster, [agent])
     moment = instant(at)
     with session.store(read_only=True) as store:
-        seen = beat.observe(
-            session.roster,
-            session.environment,
-            store,
-            session.cache(read_only=True),
-            now=session.now(),
-            deadline=beat.patience([member.policy for member in team]),
-            at=moment,
-            fresh=fresh,
-        )
-        result = beat.rehearse(seen, team)
+        result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team)
         _print(result, store, json_output=json_output, format_=format_, limit=limit, single=True)
-    _end(result.observation, strict)
+    finish(result.observation, strict)
 
 
 def _named(session: Session, agents: list[str] | None, everybody: bool) -> list[str]:
@@ -183,22 +162,3 @@ def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
     for beat in result.beats:
         out.print()
         tables.print_beat(out, result.observation, beat, patrols.get(beat.agent.id), limit)
-
-
-def _end(observation: Observation | None, strict: bool) -> None:
-    _sound_alarms(observation)
-    if strict and observation is not None and observation.sweep.degraded:
-        from heartbeat.cli.session import complain
-        from heartbeat.cli.wording import source_trouble
-
-        for trouble in source_trouble(observation):
-            complain(trouble)
-        raise typer.Exit(Exit.INCOMPLETE)
-
-
-def _sound_alarms(observation: Observation | None) -> None:
-    """What stands in the output stands on stderr too, where a scheduler's mail or log looks."""
-    from heartbeat.cli.session import complain
-
-    for alarm in observation.alarms if observation is not None else ():
-        complain(f"{alarm.code}: {alarm.message}; see `heartbeat doctor`")

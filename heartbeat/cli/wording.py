@@ -57,15 +57,6 @@ def explained(standing: Standing, titles: Mapping[str, str]) -> Iterator[str]:
         yield f"{reason}: {clipped(title, _TITLE)}" if title else reason
 
 
-def source_trouble(observation: Observation) -> Iterator[str]:
-    """One line for each alarm, and for each source that is in use and was not read completely."""
-    for alarm in observation.alarms:
-        yield f"{alarm.code}: {alarm.message}"
-    for report in observation.sweep.reports:
-        if report.status in (ReadStatus.FAILED, ReadStatus.PARTIAL):
-            yield told_of(report)
-
-
 def told_of(report: SourceReport) -> str:
     """How a source was read, with what to do about it."""
     kind = f" ({report.kind.value})" if report.kind else ""

@@ -33,6 +33,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from heartbeat.durable import sync_directory
 from heartbeat.errors import StateError
 from heartbeat.instants import to_text
 from heartbeat.store import schema
@@ -283,7 +284,7 @@ def _make(path: Path, unusable: _Unusable, now: datetime, busy_timeout: float) -
     finally:
         new.unlink(missing_ok=True)
     suspect_note(path).unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _write_new(new: Path, tombstone: Tombstone | None, busy_timeout: float) -> None:
@@ -322,16 +323,7 @@ def _mark(path: Path, now: datetime) -> None:
     if marker.exists():
         return
     marker.write_text(_MARKER_TEXT.format(database=path.name, since=to_text(now)), encoding="utf-8")
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    """A rename counts only when the directory is on disk too."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from heartbeat.durable import sync_directory
 from heartbeat.systems import codec
 from heartbeat.systems.base import Reading, ReadStatus, Rejected, SourceReport
 from heartbeat.task import Evidence, Item
@@ -77,7 +78,7 @@ def write_snapshot(path: Path, reading: Reading, identity: str) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def read_header(path: Path) -> Header | None:
@@ -158,12 +159,3 @@ def _whole(file: BinaryIO) -> tuple[Header, Reading]:
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DamagedSnapshotError(f"line {lines + 1} cannot be read ({type(error).__name__})") from error
     raise DamagedSnapshotError("it ends too early")
-
-
-def _sync_directory(directory: Path) -> None:
-    """A rename counts only when the directory is on disk too."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
