@@ -5,8 +5,9 @@ Whether the files that it names exist is left to those who use them: a missing t
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,15 +43,19 @@ def load_roster(
     names one. Raises UsageError for a file that cannot be read and RosterError, with every mistake that the roster
     has, each as `path:line:column: what, and the mend`.
     """
-    document = read_document(_content(path))
+    content = _content(path)
+    document = read_document(content)
     if document.data is None and not document.problems:
         document.problems.append(Problem(Mark(1, 1), f"the roster is empty; {_NEW_ROSTER}"))
     if not isinstance(document.data, dict):
         if not document.problems:
             message = "a roster is a mapping of settings such as `agents:`, and this is something else"
             document.problems.append(Problem(document.of_value(()), message))
-        raise _error(path, document.problems)
-    return _checked(path, document, environment, plug_in_sources)
+        raise _error(path, [*document.problems, *_full_width(content)])
+    try:
+        return _checked(path, document, environment, plug_in_sources)
+    except _MistakesError as error:
+        raise _error(path, [*error.problems, *_full_width(content)]) from None
 
 
 def _checked(
@@ -66,8 +71,30 @@ def _checked(
     cross_check(document, parts, notes)
     problems = [*document.problems, *notes.problems]
     if problems or parts.top is None:
-        raise _error(path, problems)
+        raise _MistakesError(problems)
     return _resolved(absolute, parts, parts.top)
+
+
+class _MistakesError(Exception):
+    """What was found wrong, before it is put into words for a person."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        super().__init__()
+        self.problems = tuple(problems)
+
+
+_FULL_WIDTH = re.compile(r"(?:^|[{,，]|- )\s*[A-Za-z_][\w-]*\s*(：)|[{\[][^#]*?(，)|^[ ]*(\u3000)")
+_MEANT = {"：": "`: ` (a colon and a space)", "，": "`, `", "\u3000": "ordinary spaces"}
+
+
+def _full_width(content: bytes) -> Iterator[Problem]:
+    """Where a Chinese keyboard wrote punctuation that YAML does not know; told only beside other mistakes."""
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        for found in _FULL_WIDTH.finditer(line.split(" #")[0]):
+            column = max(found.start(group) for group in (1, 2, 3)) + 1
+            character = line[column - 1]
+            shown = "a full-width space" if character == "\u3000" else f"the full-width {character}"
+            yield Problem(Mark(number, column), f"{shown} is no YAML punctuation; write {_MEANT[character]}")
 
 
 def _absolute(path: Path) -> Path:

@@ -436,3 +436,20 @@ def test_an_address_from_the_environment_is_checked_and_not_repeated(tmp_path: P
     assert mistake == (
         "3:33: sources.multica.server_url: holds a user name or password; take it out, secrets stand in the environment"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version: 1\nagents：\n  coo: {}\n", "2:7: the full-width ： is no YAML punctuation; write `: `"),
+        ("version: 1\nagents:\n  coo: {name：a}\n", "3:13: the full-width ： is no YAML punctuation"),
+        ("version: 1\nagents:\n  coo: {name: a， class: x}\n", "3:16: the full-width ， is no YAML punctuation"),
+        ("version: 1\nagents:\n\u3000coo: {}\n", "3:1: a full-width space is no YAML punctuation"),
+    ],
+)
+def test_R1_full_width_punctuation_of_a_chinese_keyboard_is_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "agents.yaml"
+    path.write_text(text)
+    with pytest.raises(RosterError) as caught:
+        load_roster(path, {})
+    assert any(problem.startswith(f"{path}:{told}") for problem in caught.value.problems)
