@@ -24,7 +24,7 @@ from heartbeat.cli.wording import (
 )
 from heartbeat.instants import to_text
 from heartbeat.systems.base import ReadStatus
-from heartbeat.task import Finding, State
+from heartbeat.task import Finding, Item, State
 from heartbeat.worklist import Standing, Worklist
 
 _Thing = TypeVar("_Thing")
@@ -78,6 +78,12 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     yield bucket_line(beat.worklist.buckets)
 
 
+def _named(item: Item) -> str:
+    """What people call it, and where to find it if the name does not tell."""
+    place = f" in {code(item.location)}" if item.location and item.location != item.key else ""
+    return f"{code(item.key)}{place}"
+
+
 _NOTE = {ReadStatus.FAILED: "NOT READ", ReadStatus.PARTIAL: "READ IN PART"}
 
 
@@ -100,7 +106,7 @@ def _tasks(
 ) -> Iterator[str]:
     for number, standing in enumerate(_first(standings, limit), start=1):
         subject = standing.task
-        names = " = ".join(code(item.location or item.key) for item in subject.items)
+        names = " = ".join(_named(item) for item in subject.items)
         due = f", due {subject.due.isoformat()}" if subject.due else ""
         marker = f"{number}." if numbered else "-"
         changed = f", {age}" if (age := last_change(standing, now)) else ""
@@ -140,7 +146,8 @@ def _backlog(patrol: Patrol, observation: Observation) -> Iterator[str]:
         alarm = " — BACKLOG ALARM" if load.alarm else ""
         yield f"- {load.source}: {load.todo} todo, {load.in_progress} in progress, {load.total} in all{alarm}"
         for subject in load.first:
-            yield f"  - {code(subject.items[0].key)} {code(owner_of(subject.owner))} {code(subject.title)}"
+            own = next(item for item in subject.items if item.ref.source == load.source)
+            yield f"  - {code(own.key)} {code(owner_of(subject.owner))} {code(own.title)}"
     for owned in patrol.backlog.owners:
         foreign = "" if owned.known else " — NOT IN THE ROSTER: nobody is shown this work"
         yield f"- load of {code(owner_of(owned.owner))}: {load_of(owned)}{foreign}"
