@@ -113,7 +113,14 @@ def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team: Path, numbe
     roster.write_text(text)
     environment = {"HOME": str(team), "PATH": f"{programs}:/usr/bin:/bin"}
     command = [sys.executable, "-m", "heartbeat", "--roster", str(roster), "tick", "coo"]
-    beat = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    beat = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A test run in the background passes on that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
     child = int(told.read_text())
     beat.send_signal(number)
     assert beat.wait(timeout=30) == code
