@@ -118,8 +118,7 @@ def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team: Path, numbe
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # A test run in the background passes on that interrupts are ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        preexec_fn=_heed_interrupts,
     )
     child = int(told.read_text())
     beat.send_signal(number)
@@ -128,6 +127,11 @@ def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team: Path, numbe
         _reaped(child)
     (receipt,) = heartbeat("receipts", "--json", cwd=team).json["receipts"]
     assert receipt["outcome"] == "failed"
+
+
+def _heed_interrupts() -> None:
+    """A test run in the background passes on to its children that interrupts are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _reaped(process: int) -> None:
