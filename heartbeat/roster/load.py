@@ -83,18 +83,26 @@ class _MistakesError(Exception):
         self.problems = tuple(problems)
 
 
-_FULL_WIDTH = re.compile(r"(?:^|[{,，]|- )\s*[A-Za-z_][\w-]*\s*(：)|[{\[][^#]*?(，)|^[ ]*(\u3000)")
+_FULL_WIDTH_COLON = re.compile(r"(?:^|[{,，]|- )\s*[A-Za-z_][\w-]*\s*(：)")
+_LONGEST_LINE = 400
+"""Characters of a line that are looked at; nobody writes longer ones by hand."""
 _MEANT = {"：": "`: ` (a colon and a space)", "，": "`, `", "\u3000": "ordinary spaces"}
 
 
 def _full_width(content: bytes) -> Iterator[Problem]:
     """Where a Chinese keyboard wrote punctuation that YAML does not know; told only beside other mistakes."""
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
-        for found in _FULL_WIDTH.finditer(line.split(" #")[0]):
-            column = max(found.start(group) for group in (1, 2, 3)) + 1
-            character = line[column - 1]
+    for number, whole in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        line = whole[:_LONGEST_LINE].split(" #")[0]
+        columns = {found.start(1) for found in _FULL_WIDTH_COLON.finditer(line)}
+        if "[" in line or "{" in line:
+            columns |= {column for column, character in enumerate(line) if character == "，"}
+        if line.lstrip(" ").startswith("\u3000"):
+            columns.add(line.index("\u3000"))
+        for column in sorted(columns):
+            character = line[column]
             shown = "a full-width space" if character == "\u3000" else f"the full-width {character}"
-            yield Problem(Mark(number, column), f"{shown} is no YAML punctuation; write {_MEANT[character]}")
+            message = f"{shown} is no YAML punctuation; write {_MEANT[character]}"
+            yield Problem(Mark(number, column + 1), message)
 
 
 def _absolute(path: Path) -> Path:
