@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -39,3 +40,56 @@ class Policy:
     recovery: Recovery
     dispatch: str
     require_output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """How the ladder is climbed (rules L2, L3, T6)."""
+
+    first: str = "notify"
+    """`silent`: the first recovery of a task within the window is told to nobody."""
+    window: timedelta = timedelta(hours=24)
+    storm: int = 3
+    """More recoveries than this due in one sweep are one alarm instead."""
+    recovery_status: str = "blocked"
+    """What a recovered Multica issue becomes: `blocked` or `todo`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One agent as the rules see it."""
+
+    id: str
+    policy: Policy
+    patrol: bool = False
+    backup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """The roster as the rules see it: who lives by which numbers, and who hears of what."""
+
+    members: Mapping[str, Member]
+    escalation: Escalation = field(default_factory=Escalation)
+    operator: str = ""
+    """The name of the person in charge."""
+    create_cards: bool = False
+    """Whether a recovered TODO line becomes a card (rule L2)."""
+
+    @property
+    def beat(self) -> timedelta:
+        """The shortest `every`: how long a look at the sources stays the present (rules T6, B6)."""
+        return min((member.policy.every for member in self.members.values()), default=timedelta(minutes=10))
+
+    @property
+    def patrols(self) -> tuple[str, ...]:
+        """Ids of the agents that also act for others (rule L0), in roster order."""
+        return tuple(member.id for member in self.members.values() if member.patrol)
+
+    def policy_for(self, agent: str) -> Policy | None:
+        """The numbers for work of `agent`; for work of nobody, or of an agent that the roster does not have, those of
+        the first patrol agent, which acts for it (rule L0). None where there is no patrol agent either."""
+        member = self.members.get(agent)
+        if member is None:
+            member = next((self.members[name] for name in self.patrols), None)
+        return None if member is None else member.policy

@@ -123,6 +123,10 @@ class Item:
     parent: str | None = None
     """Multica: the parent issue's id, for stages (rule D1)."""
     stage: int | None = None
+    creator: Owner = NOBODY
+    """Who made it, where the source tells."""
+    reclaimed: bool = False
+    """The system itself took it from a worker that fell silent (rule T8)."""
 
 
 class EvidenceKind(StrEnum):
@@ -144,12 +148,30 @@ class EvidenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Something that happened to an item. `id` is the source's id of the event, so that it is counted once."""
+    """Something that happened to an item. `id` is the source's id of the event, so that it is counted once.
+
+    `own` says that heartbeat's rules wrote it, as far as the record itself tells (rule T2).
+    """
 
     ref: Ref
     at: datetime
     kind: EvidenceKind
     id: str
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """An agent's turn, as a source knows it (rules T1, T7, C1). Without `ref` it is not known what it works on.
+
+    `at` is when the agent was last seen at it; `id` names the session or run.
+    """
+
+    agent: str
+    active: bool
+    at: datetime | None
+    id: str
+    ref: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)

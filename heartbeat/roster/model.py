@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from heartbeat.policy import ParentRule, Policy
+from heartbeat.policy import Charter, Escalation, Member, ParentRule, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,20 @@ class Roster:
     def by_multica_id(self) -> dict[str, str]:
         """Multica agent UUID (lower case) to agent id."""
         return {agent.multica_id.lower(): agent.id for agent in self.agents.values() if agent.multica_id}
+
+    def charter(self) -> Charter:
+        """What the rules need of all this."""
+        rules = self.escalation
+        return Charter(
+            members={
+                agent.id: Member(agent.id, agent.policy, agent.patrol, agent.backup) for agent in self.agents.values()
+            },
+            escalation=Escalation(
+                first=str(rules.get("first", "notify")),
+                window=rules.get("window", timedelta(hours=24)),
+                storm=int(rules.get("storm", 3)),
+                recovery_status=str(self.extra.get("recovery_status", "blocked")),
+            ),
+            operator=self.operator.name,
+            create_cards=bool(self.sources.get("todo", {}).get("create_cards", False)),
+        )

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from heartbeat.errors import StateError
+from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds, Window
 from heartbeat.task import Ref
 
 Outcome = Literal["done", "degraded", "failed", "skipped"]
@@ -74,6 +76,66 @@ class Tombstone:
     reason: str
     quarantined: str | None = None
     """Where the damaged database was put, if there was one."""
+
+
+class EntryKind(StrEnum):
+    """What waits in the outbox: a write to a source, a message to a channel, a message for an agent's next worklist."""
+
+    WRITE = "write"
+    MESSAGE = "message"
+    INBOX = "inbox"
+
+
+class EntryState(StrEnum):
+    """`claimed` is an attempt whose end is not known yet; found without its process, its outcome is unknown (I4)."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DONE = "done"
+    CONFLICT = "conflict"
+    DEAD = "dead"
+    DROPPED = "dropped"
+
+
+UNFINISHED = frozenset({EntryState.PENDING, EntryState.CLAIMED})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One effect on the world, on record before it happens (rule L4, invariant I4).
+
+    `key` is its idempotency key. `target` is the source, the channel, or the agent. `payload` is plain JSON.
+    `task` is the task's key; `incident` the incident's id; both may be empty. `result` says what came of it.
+    """
+
+    key: str
+    kind: EntryKind
+    target: str
+    payload: Mapping[str, Any]
+    created_at: datetime
+    due_at: datetime
+    task: str = ""
+    incident: str = ""
+    state: EntryState = EntryState.PENDING
+    attempts: int = 0
+    claimed_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str = ""
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Something that heartbeat decided or did. `action` is a stable word; `sequence` is the store's, 0 before."""
+
+    at: datetime
+    action: str
+    message: str
+    agent: str = ""
+    task: str = ""
+    incident: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    sequence: int = 0
 
 
 class Store(Protocol):
@@ -143,11 +205,117 @@ class Store(Protocol):
         ...
 
     def forget_before(self, instant: datetime) -> int:
-        """Retention: drops receipts that started earlier, except each agent's newest, and refs last noted earlier.
+        """Retention: drops receipts that started earlier, except each agent's newest; refs last noted earlier; log
+        entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
+        that ran out earlier; clocks last seen earlier; and rounds of refs that were last noted earlier.
 
-        Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads
-        and tombstones stay.
+        Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads,
+        tombstones, open incidents and unfinished entries stay.
         """
+        ...
+
+    def clocks(self) -> Mapping[Ref, Clock]: ...
+
+    def put_clocks(self, clocks: Iterable[Clock]) -> None:
+        """Keeps each, in place of what was kept for its ref."""
+        ...
+
+    def drop_clocks(self, refs: Iterable[Ref]) -> None: ...
+
+    def windows(self) -> Mapping[str, tuple[Window, ...]]:
+        """Each source's windows, earliest first."""
+        ...
+
+    def put_windows(self, source: str, windows: Iterable[Window]) -> None:
+        """All windows of a source, in place of those that were kept."""
+        ...
+
+    def note_own(self, ref: Ref, ids: Iterable[str], at: datetime) -> None:
+        """Evidence that is our own writes (rule T2); known ids stay as they are."""
+        ...
+
+    def own(self) -> frozenset[tuple[Ref, str]]: ...
+
+    def note_waiting(self, waiting: Mapping[tuple[Ref, str], datetime]) -> None:
+        """All waits that stand (rule D4), in place of those that were kept."""
+        ...
+
+    def waiting(self) -> Mapping[tuple[Ref, str], datetime]: ...
+
+    def put_incident(self, incident: Incident) -> None:
+        """Keeps it, in place of what was kept under its id."""
+        ...
+
+    def incidents(self, *, open_only: bool = False, since: datetime | None = None) -> tuple[Incident, ...]:
+        """Newest first by opening; with `since` the open ones and those opened at or after it."""
+        ...
+
+    def rounds(self) -> Mapping[Ref, Rounds]: ...
+
+    def put_rounds(self, rounds: Iterable[Rounds]) -> None:
+        """Keeps each; `used` and `extra` never go down, whatever is given (rule C1, invariant I8)."""
+        ...
+
+    def holds(self) -> Mapping[Ref, Hold]: ...
+
+    def put_hold(self, hold: Hold) -> None: ...
+
+    def drop_hold(self, ref: Ref) -> bool:
+        """Whether there was one."""
+        ...
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """One an agent at most, by agent."""
+        ...
+
+    def put_pause(self, pause: Pause) -> None: ...
+
+    def drop_pause(self, agent: str) -> bool:
+        """Whether there was one."""
+        ...
+
+    def enqueue(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        """Keeps those whose key is new, and returns their keys; a key that is known stays as it is (rule L4)."""
+        ...
+
+    def entry(self, key: str) -> Entry | None: ...
+
+    def entries(
+        self,
+        *,
+        kind: EntryKind | None = None,
+        states: frozenset[EntryState] | None = None,
+        target: str | None = None,
+        due_by: datetime | None = None,
+        limit: int | None = None,
+    ) -> tuple[Entry, ...]:
+        """Earliest created first; `due_by` leaves out those that are due later."""
+        ...
+
+    def claim_entry(self, key: str, at: datetime) -> Entry | None:
+        """Sets an unfinished entry `claimed`, counts the attempt, and returns it as it was before the claim; None where
+        it is finished or gone. Of two callers at once one gets a `pending` entry, the other a `claimed` one."""
+        ...
+
+    def settle_entry(
+        self,
+        key: str,
+        state: EntryState,
+        at: datetime,
+        *,
+        error: str = "",
+        result: str = "",
+        due_at: datetime | None = None,
+    ) -> None:
+        """How an attempt ended; PENDING with `due_at` to try again then. KeyError for an unknown key."""
+        ...
+
+    def add_log(self, entries: Iterable[LogEntry]) -> None: ...
+
+    def log(
+        self, *, after: int = 0, limit: int | None = None, agent: str | None = None, task: str | None = None
+    ) -> tuple[LogEntry, ...]:
+        """Entries with a greater sequence than `after`, the newest `limit` of them, oldest first."""
         ...
 
     def close(self) -> None: ...

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from heartbeat.deadline import Deadline as Deadline
 from heartbeat.errors import HeartbeatError
-from heartbeat.task import Evidence, Finding, Item
+from heartbeat.task import Evidence, Finding, Item, Presence
 
 
 class ReadStatus(StrEnum):
@@ -46,11 +46,28 @@ class FailureKind(StrEnum):
 
 
 class TransportError(HeartbeatError):
-    """A transport could not do what was asked. `message` and `advice` are for the operator and hold no secret."""
+    """A transport could not do what was asked. `message` and `advice` are for the operator and hold no secret.
 
-    def __init__(self, kind: FailureKind, message: str, *, advice: str = "") -> None:
+    `outcome_unknown` says that a write may have been carried out although no answer came: it must be looked for before
+    it is repeated. `retry_after` is in seconds, where the other side said.
+    """
+
+    outcome_unknown: bool = False
+    retry_after: float | None = None
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        advice: str = "",
+        outcome_unknown: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, advice=advice)
         self.kind = kind
+        self.outcome_unknown = outcome_unknown
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,9 @@ class Reading:
     rejected: tuple[Rejected, ...] = ()
     stale: tuple[Item, ...] = ()
     stale_at: datetime | None = None
+    presence: tuple[Presence, ...] | None = None
+    """Who is at work, as far as this source can tell; None where it should tell and could not (rule T7). A source that
+    never can gives an empty tuple and is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +146,7 @@ class Translated:
     evidence: tuple[Evidence, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     findings: tuple[Finding, ...] = ()
+    presence: tuple[Presence, ...] | None = None
 
 
 class Transport(Protocol):
@@ -251,7 +272,7 @@ class TransportedSource:
             unknown_ids=unknown,
             tried=(*absent, *failed, Attempt(transport, None, "")),
         )
-        return Reading(report, translated.items, translated.evidence, translated.rejected)
+        return Reading(report, translated.items, translated.evidence, translated.rejected, presence=translated.presence)
 
     def _failure(self, absent: list[Attempt], failed: list[Attempt]) -> SourceReport:
         """Every transport that there is was tried; the best one's failure is the source's."""

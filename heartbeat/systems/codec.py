@@ -13,6 +13,7 @@ from typing import Any
 
 from heartbeat.systems.base import Attempt, FailureKind, ReadStatus, Rejected, SourceReport
 from heartbeat.task import (
+    NOBODY,
     Dependency,
     DependencyKind,
     Evidence,
@@ -21,6 +22,7 @@ from heartbeat.task import (
     Item,
     Owner,
     OwnerKind,
+    Presence,
     Priority,
     Ref,
     Status,
@@ -58,6 +60,8 @@ def encode_item(item: Item) -> Record:
         "depends_on": [[dependency.kind.value, dependency.target] for dependency in item.depends_on] or None,
         "parent": item.parent,
         "stage": item.stage,
+        "creator": None if item.creator == NOBODY else [item.creator.kind.value, item.creator.id],
+        "reclaimed": item.reclaimed or None,
     }
     return _without_none(record)
 
@@ -87,21 +91,50 @@ def decode_item(record: Mapping[str, Any]) -> Item:
         depends_on=tuple(Dependency(DependencyKind(kind), target) for kind, target in record.get("depends_on", ())),
         parent=record.get("parent"),
         stage=record.get("stage"),
+        creator=_decode_owner(record.get("creator")),
+        reclaimed=record.get("reclaimed", False),
     )
 
 
 def encode_evidence(evidence: Evidence) -> Record:
-    return {
+    record: Record = {
         "ref": _encode_ref(evidence.ref),
         "at": _encode_instant(evidence.at),
         "kind": evidence.kind.value,
         "id": evidence.id,
     }
+    return {**record, "own": True} if evidence.own else record
 
 
 def decode_evidence(record: Mapping[str, Any]) -> Evidence:
     return Evidence(
-        _decode_ref(record["ref"]), _required_instant(record["at"]), _EVIDENCE_KINDS[record["kind"]], record["id"]
+        _decode_ref(record["ref"]),
+        _required_instant(record["at"]),
+        _EVIDENCE_KINDS[record["kind"]],
+        record["id"],
+        record.get("own", False),
+    )
+
+
+def encode_presence(presence: Presence) -> Record:
+    record: Record = {
+        "agent": presence.agent,
+        "active": presence.active,
+        "at": _encode_instant(presence.at),
+        "id": presence.id,
+        "ref": None if presence.ref is None else _encode_ref(presence.ref),
+    }
+    return _without_none(record)
+
+
+def decode_presence(record: Mapping[str, Any]) -> Presence:
+    ref = record.get("ref")
+    return Presence(
+        record["agent"],
+        record["active"],
+        _decode_instant(record.get("at")),
+        record["id"],
+        None if ref is None else _decode_ref(ref),
     )
 
 
@@ -179,6 +212,13 @@ def _decode_attempt(record: Mapping[str, Any]) -> Attempt:
 
 def _decode_failure(value: str | None) -> FailureKind | None:
     return None if value is None else FailureKind(value)
+
+
+def _decode_owner(value: list[str] | None) -> Owner:
+    if value is None:
+        return NOBODY
+    kind, id_ = value
+    return Owner(_OWNER_KINDS[kind], intern(id_))
 
 
 def _encode_ref(ref: Ref) -> list[str]:

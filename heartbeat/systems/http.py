@@ -83,12 +83,10 @@ class HttpError(TransportError):
         retryable: bool = False,
         outcome_unknown: bool = False,
     ) -> None:
-        super().__init__(kind, message, advice=advice)
+        super().__init__(kind, message, advice=advice, outcome_unknown=outcome_unknown, retry_after=retry_after)
         self.status = status
         self.body: Mapping[str, Any] = body or {}
-        self.retry_after = retry_after
         self.retryable = retryable
-        self.outcome_unknown = outcome_unknown
 
     @property
     def code(self) -> str | None:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from heartbeat.durable import sync_directory
 from heartbeat.systems import codec
 from heartbeat.systems.base import Reading, ReadStatus, Rejected, SourceReport
-from heartbeat.task import Evidence, Item
+from heartbeat.task import Evidence, Item, Presence
 
 FORMAT = 1
 """Goes up whenever a file of the old kind would be misread; files of another format are ignored."""
@@ -104,13 +104,21 @@ def read_snapshot(path: Path) -> tuple[Header, Reading] | None:
 
 
 def _records(reading: Reading, identity: str) -> Iterator[dict[str, Any]]:
-    yield {"format": FORMAT, "identity": identity, "report": codec.encode_report(reading.report)}
+    known = reading.presence is not None
+    yield {
+        "format": FORMAT,
+        "identity": identity,
+        "report": codec.encode_report(reading.report),
+        "presence_known": known,
+    }
     for item in reading.items:
         yield {"item": codec.encode_item(item)}
     for evidence in reading.evidence:
         yield {"evidence": codec.encode_evidence(evidence)}
     for rejected in reading.rejected:
         yield {"rejected": codec.encode_rejected(rejected)}
+    for presence in reading.presence or ():
+        yield {"presence": codec.encode_presence(presence)}
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -138,6 +146,7 @@ def _whole(file: BinaryIO) -> tuple[Header, Reading]:
     items: list[Item] = []
     evidence: list[Evidence] = []
     rejected: list[Rejected] = []
+    presence: list[Presence] = []
     lines = 1
     try:
         for line in file:
@@ -147,13 +156,16 @@ def _whole(file: BinaryIO) -> tuple[Header, Reading]:
                     raise DamagedSnapshotError("its content does not match its last line")
                 if file.read(1):
                     raise DamagedSnapshotError("it goes on after its last line")
-                return header, Reading(header.report, tuple(items), tuple(evidence), tuple(rejected))
+                known = tuple(presence) if json.loads(first).get("presence_known") else None
+                return header, Reading(header.report, tuple(items), tuple(evidence), tuple(rejected), presence=known)
             digest.update(line)
             lines += 1
             if "item" in record:
                 items.append(codec.decode_item(record["item"]))
             elif "evidence" in record:
                 evidence.append(codec.decode_evidence(record["evidence"]))
+            elif "presence" in record:
+                presence.append(codec.decode_presence(record["presence"]))
             else:
                 rejected.append(codec.decode_rejected(record["rejected"]))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
