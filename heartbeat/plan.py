@@ -1,0 +1,328 @@
+"""From verdicts to actions: which steps are taken now, and what is to be written and said (rules L, C, D). Pure.
+
+Everything here has an idempotency key made of what it is about, so that a plan made twice is carried out once (L4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from heartbeat.action import Level, Message, Operation, Write
+from heartbeat.judge import Judgement
+from heartbeat.memory import Ending, Incident, Rounds, Stage, Step
+from heartbeat.notices import harmless, say
+from heartbeat.policy import Charter, Member, Policy, Recovery
+from heartbeat.rules import rounds
+from heartbeat.rules.ladder import Climb, climb
+from heartbeat.rules.windows import settled
+from heartbeat.steps import NAMED, StepFacts, at_work, name_of, notice_message, rounds_message
+from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """For whom this tick acts (rule L0): the agents that beat, and with a patrol among them also those that cannot."""
+
+    agents: frozenset[str]
+    patrol: bool = False
+    silent: frozenset[str] = frozenset()
+    """Agents of the roster without a receipt since their last two slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One write, and what it belongs to."""
+
+    write: Write
+    task: str
+    incident: str = ""
+    step: Step | None = None
+    after: str = ""
+    """The key of the write that must have been done before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the log."""
+
+    action: str
+    message: str
+    agent: str = ""
+    task: str = ""
+    incident: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now. `incidents` are those whose state changed; `rounds` those that were warned of or paused.
+
+    `climbs` says of every stalled task where it stands, whether or not this tick acts for it.
+    """
+
+    writes: tuple[Planned, ...] = ()
+    messages: tuple[Message, ...] = ()
+    nudges: tuple[Message, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    rounds: tuple[Rounds, ...] = ()
+    notes: tuple[Note, ...] = ()
+    climbs: Mapping[str, Climb] = field(default_factory=dict)
+
+
+def plan(judgement: Judgement, acting: Acting, charter: Charter) -> Plan:
+    """The steps that are due for the tasks that this tick acts for."""
+    return _Planner(judgement, acting, charter).plan()
+
+
+class _Planner:
+    def __init__(self, judgement: Judgement, acting: Acting, charter: Charter) -> None:
+        self._seen = judgement
+        self._acting = acting
+        self._charter = charter
+        self._now = judgement.now
+        self._incidents = judgement.memory.incidents
+        self._open = {ref: each for each in reversed(self._incidents) if each.open for ref in each.refs}
+        self._by_ref: dict[Ref, list[Incident]] = {}
+        for each in self._incidents:
+            for ref in each.refs:
+                self._by_ref.setdefault(ref, []).append(each)
+
+    def plan(self) -> Plan:
+        climbs = self._climbs()
+        due = [key for key, each in climbs.items() if each.due]
+        storm = len(due) > self._charter.escalation.storm
+        if storm:
+            held = f"{len(due)} tasks are due at once, more than {self._charter.escalation.storm}: one alarm instead"
+            climbs |= {key: self._climb(key, held) for key in due}
+        mine = {key: each for key, each in climbs.items() if self._acts_for(self._seen.tasks[key])}
+        parts = [self._of_climb(key, each) for key, each in mine.items()]
+        parts += [self._of_storm(due)] if storm else []
+        spending = (each for each in self._seen.spending if self._acts_for(self._seen.tasks[each.task]))
+        parts += [self._of_rounds(verdict) for verdict in spending]
+        parts += [self._of_vanished(), self._of_notices()]
+        return _joined(parts, climbs)
+
+    def _climbs(self) -> dict[str, Climb]:
+        """Every task with a stall or an open incident, in the order of work."""
+        found: dict[str, Climb] = {}
+        stalls = self._seen.stalls
+        for key, task in self._seen.tasks.items():
+            if key in stalls or self._incident_of(task) is not None:
+                each = self._climb(key)
+                if each is not None:
+                    found[key] = each
+        return found
+
+    def _climb(self, key: str, held: str = "") -> Climb:
+        task = self._seen.tasks[key]
+        member, policy = self._rules_for(task)
+        if policy is None:
+            return Climb(self._incident_of(task), waits=("nobody in the roster has numbers for it",))
+        owner = task.owner.id if task.owner.kind is OwnerKind.AGENT else ""
+        pause = self._seen.memory.paused(owner, self._now)
+        if pause is not None:
+            held = f"paused: {pause.why}"
+        current = self._incident_of(task)
+        return climb(
+            task,
+            self._seen.stalls.get(key),
+            current,
+            [each for each in self._history_of(task) if each is not current],
+            policy=policy,
+            escalation=self._charter.escalation,
+            allowed=self._allowed(policy),
+            silent=member is None or owner in self._acting.silent,
+            clocks=[clock for ref in task.refs if (clock := self._seen.memory.clocks.get(ref)) is not None],
+            now=self._now,
+            held=held,
+        )
+
+    def _history_of(self, task: Task) -> tuple[Incident, ...]:
+        """The task's incidents, each once: a task of several origins finds them by any of its refs."""
+        found = {each.id: each for ref in task.refs for each in self._by_ref.get(ref, ())}
+        return tuple(found.values())
+
+    def _allowed(self, policy: Policy) -> Recovery:
+        return Recovery.OBSERVE if self._seen.memory.observing else policy.recovery
+
+    def _rules_for(self, task: Task) -> tuple[Member | None, Policy | None]:
+        member = self._charter.members.get(task.owner.id) if task.owner.kind is OwnerKind.AGENT else None
+        return member, self._charter.policy_for(task.owner.id)
+
+    def _incident_of(self, task: Task) -> Incident | None:
+        return next((self._open[ref] for ref in task.refs if ref in self._open), None)
+
+    def _acts_for(self, task: Task) -> bool:
+        """Rule L0: the owner's tick acts; a patrol's for tasks of nobody, of strangers, and of the silent."""
+        owner = task.owner
+        if owner.kind is OwnerKind.AGENT and owner.id in self._acting.agents:
+            return True
+        if not self._acting.patrol:
+            return False
+        return (
+            owner.kind is not OwnerKind.AGENT
+            or owner.id not in self._charter.members
+            or (owner.id in self._acting.silent)
+        )
+
+    # One climb: its incident, its writes and what is said.
+
+    def _of_climb(self, key: str, each: Climb) -> Plan:
+        task, incident = self._seen.tasks[key], each.incident
+        before = self._incident_of(task)
+        if incident is None or incident == before:
+            return Plan()
+        notes = tuple(_transition(before, incident, task))
+        stall = self._seen.stalls.get(key)
+        if stall is None or not each.steps:
+            return Plan(incidents=(incident,), notes=notes)
+        facts = StepFacts(task, stall, incident, *self._rules_for(task), self._charter)
+        writes = tuple(write for step in each.steps for write in self._writes(step, facts))
+        return Plan(
+            writes=writes,
+            messages=tuple(message for step in each.steps for message in facts.messages(step)),
+            nudges=tuple(facts.nudge() for step in each.steps if step is Step.NUDGE),
+            incidents=(incident,),
+            notes=notes,
+        )
+
+    def _writes(self, step: Step, facts: StepFacts) -> Iterator[Planned]:
+        for item in facts.itemsat_work():
+            write = facts.write(step, item)
+            if write is not None:
+                after = facts.key_of(Step.RECOVER, item) if step is Step.HAND_OVER else ""
+                yield Planned(write, facts.task.key, facts.incident.id, step, after)
+
+    def _of_storm(self, due: Sequence[str]) -> Plan:
+        """One alarm for all of them; the same one while its oldest incident is part of it (rule T6)."""
+        tasks = [self._seen.tasks[key] for key in due]
+        incidents = [found for task in tasks if (found := self._incident_of(task)) is not None]
+        oldest = min(incidents, key=lambda incident: (incident.opened_at, incident.id)).id if incidents else due[0]
+        names = "、".join(harmless(task.items[0].key) for task in tasks[:NAMED]) + ("…" if len(tasks) > NAMED else "")
+        message = Message(
+            key=f"storm/{oldest}",
+            to=("coo", "operator"),
+            level=Level.CRITICAL,
+            title=say("storm_title", count=len(due)),
+            body=say("storm", count=len(due), storm=self._charter.escalation.storm, names=names),
+            owner=NOBODY,
+            creator=NOBODY,
+        )
+        allowed = any(self._allowed(policy) is not Recovery.OBSERVE for policy in self._policies(tasks))
+        return Plan(messages=(message,) if allowed else ())
+
+    def _policies(self, tasks: Iterable[Task]) -> Iterator[Policy]:
+        for task in tasks:
+            _, policy = self._rules_for(task)
+            if policy is not None:
+                yield policy
+
+    # Incidents whose task is gone.
+
+    def _of_vanished(self) -> Plan:
+        """Ended once their sources were read completely, twice, without them (rules L5, S2)."""
+        gone = [
+            incident
+            for incident in self._incidents
+            if incident.open and not any(ref in self._seen.task_of for ref in incident.refs)
+            and all(self._sees(ref.source) for ref in incident.refs)
+        ]  # fmt: skip
+        ended = tuple(
+            replace(
+                incident,
+                stage=Stage.ENDED,
+                ended_at=self._now,
+                ending=Ending.VANISHED,
+                why="the task is in no source any more",
+            )
+            for incident in gone
+        )
+        notes = tuple(Note("incident-ended", f"{each.title}: {each.why}", "", str(each.ref), each.id) for each in ended)
+        return Plan(incidents=ended, notes=notes)
+
+    def _sees(self, source: str) -> bool:
+        known = self._seen.memory.windows.get(source, ())
+        return source in self._seen.scene.complete and settled(known, self._now, self._charter.beat)
+
+    # Rounds (rules C2, C3).
+
+    def _of_rounds(self, verdict: rounds.Verdict) -> Plan:
+        task = self._seen.tasks[verdict.task]
+        policy = self._rules_for(task)[1]
+        allowed = Recovery.OBSERVE if policy is None else self._allowed(policy)
+        if policy is None or allowed is Recovery.OBSERVE or self._seen.memory.paused(task.owner.id, self._now):
+            return Plan()
+        pausing = verdict.spend is rounds.Spend.EXHAUSTED
+        acts = allowed is Recovery.ACT and not verdict.hindrances
+        note = Note(
+            "rounds-exhausted" if pausing else "rounds-warned",
+            f"{task.title}: {verdict.rounds.used} of {verdict.limit} rounds used",
+            task.owner.id,
+            task.key,
+        )
+        stamp = rounds.paused if pausing else rounds.warned
+        settled_now = acts or not pausing or allowed is Recovery.NOTIFY
+        return Plan(
+            writes=tuple(self._rounds_writes(task, verdict, pausing)) if acts else (),
+            messages=(rounds_message(task, verdict, policy, pausing, acts),),
+            rounds=stamp(task, self._seen.memory.rounds, self._now) if settled_now else (),
+            notes=(note,) if settled_now else (),
+        )
+
+    def _rounds_writes(self, task: Task, verdict: rounds.Verdict, pausing: bool) -> Iterator[Planned]:
+        kind = "rounds_pause" if pausing else "rounds_warn"
+        text = say(kind, used=verdict.rounds.used, limit=verdict.limit, name=name_of(task))
+        for item in task.items:
+            if item.status is Status.IN_PROGRESS:
+                yield Planned(
+                    Write(
+                        key=f"{verdict.key}/{item.ref}",
+                        ref=item.ref,
+                        operation=Operation.BLOCK if pausing else Operation.COMMENT,
+                        text=text,
+                        expect=at_work(item, None, no_run=pausing),
+                    ),
+                    task.key,
+                )
+
+    # Waiting (rules D3 to D5).
+
+    def _of_notices(self) -> Plan:
+        """Told by the tick of whoever waits, or of a patrol."""
+        if self._seen.memory.observing:
+            return Plan()
+        told = [notice for notice in self._seen.notices if self._tells(notice.task)]
+        return Plan(messages=tuple(notice_message(notice, self._seen.tasks) for notice in told))
+
+    def _tells(self, key: str) -> bool:
+        task = self._seen.tasks.get(key)
+        if task is None:
+            return self._acting.patrol
+        policy = self._rules_for(task)[1]
+        if policy is None or policy.recovery is Recovery.OBSERVE:
+            return False
+        return self._acts_for(task) and self._seen.memory.paused(task.owner.id, self._now) is None
+
+
+def _transition(before: Incident | None, after: Incident, task: Task) -> Iterator[Note]:
+    owner = task.owner.id
+    if before is None:
+        yield Note("incident-opened", f"{task.title}: suspected", owner, task.key, after.id)
+    elif after.stage is Stage.ENDED:
+        yield Note("incident-ended", f"{task.title}: {after.why}", owner, task.key, after.id)
+    known = before.steps if before else ()
+    for taken in after.steps[len(known) :]:
+        yield Note(f"step-{taken.step.value.replace('_', '-')}", task.title, owner, task.key, after.id)
+
+
+def _joined(parts: Iterable[Plan], climbs: Mapping[str, Climb]) -> Plan:
+    every = list(parts)
+    return Plan(
+        writes=tuple(each for part in every for each in part.writes),
+        messages=tuple(each for part in every for each in part.messages),
+        nudges=tuple(each for part in every for each in part.nudges),
+        incidents=tuple(each for part in every for each in part.incidents),
+        rounds=tuple(each for part in every for each in part.rounds),
+        notes=tuple(each for part in every for each in part.notes),
+        climbs=climbs,
+    )

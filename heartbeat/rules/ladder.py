@@ -1,0 +1,257 @@
+"""The ladder: what becomes of a stall, rung by rung, as a table of transitions (rules L1 to L6, T6). Pure.
+
+An incident is one quiet spell of one task. It opens at `suspected` with a nudge; at `confirmed` the task is recovered
+once; the second recovery within the window hands the task over, the third blocks it, and then it is left alone until
+somebody changes it. Where heartbeat may not act, it tells; where it cannot know yet, it waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from heartbeat.memory import Clock, Ending, Incident, Stage, Step, StepOutcome, StepTaken
+from heartbeat.policy import Escalation, Policy, Recovery
+from heartbeat.rules.stall import Level, Stall
+from heartbeat.task import Status, Task
+
+_LAST = 3
+"""The recovery that ends the ladder (rule L3)."""
+
+
+class Situation(StrEnum):
+    """What a look says of a task's incident."""
+
+    CALM = "calm"
+    SUSPECTED = "suspected"
+    HELD = "held"
+    """Confirmed or not, nothing may be done about it yet: two looks, the nudge's time, a hold, a storm, a pause."""
+    TELL = "tell"
+    """Confirmed, and telling is all that heartbeat may do: by the roster, or because of a run (rules R3a, T7)."""
+    FIRST = "first"
+    AGAIN = "again"
+    LAST = "last"
+
+
+RECOVERIES = frozenset({Situation.FIRST, Situation.AGAIN, Situation.LAST})
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a rung leads, and the steps to take on the way."""
+
+    stage: Stage
+    steps: tuple[Step, ...] = ()
+
+
+_OPENING = Move(Stage.SUSPECTED, (Step.NUDGE,))
+_RUNGS: Mapping[Situation, Move] = {
+    Situation.FIRST: Move(Stage.RECOVERED, (Step.RECOVER,)),
+    Situation.AGAIN: Move(Stage.RECOVERED, (Step.RECOVER, Step.HAND_OVER)),
+    Situation.LAST: Move(Stage.LEFT_ALONE, (Step.BLOCK,)),
+}
+
+TRANSITIONS: Mapping[tuple[Stage | None, Situation], Move] = {
+    # No incident yet. Whatever a first look says, the ladder is climbed from its foot (rules L1, T6).
+    **{(None, situation): _OPENING for situation in Situation if situation not in (Situation.CALM, Situation.HELD)},
+    # Suspected: wait, tell, or recover.
+    (Stage.SUSPECTED, Situation.CALM): Move(Stage.ENDED),
+    (Stage.SUSPECTED, Situation.TELL): Move(Stage.TOLD, (Step.NOTIFY,)),
+    **{(Stage.SUSPECTED, situation): move for situation, move in _RUNGS.items()},
+    # Told: the same, as soon as heartbeat may act.
+    (Stage.TOLD, Situation.CALM): Move(Stage.ENDED),
+    **{(Stage.TOLD, situation): move for situation, move in _RUNGS.items()},
+    # Recovered, or left alone: until somebody changes the task.
+    (Stage.RECOVERED, Situation.CALM): Move(Stage.ENDED),
+    (Stage.LEFT_ALONE, Situation.CALM): Move(Stage.ENDED),
+}
+"""From a stage (None: no incident) by a situation; what is not listed stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """What one look makes of one task. `incident` is its new state, None where there is none to speak of.
+
+    `due` says that somebody would be told or the task recovered by these steps: what a storm counts (rule T6).
+    `waits` says in words why nothing more is done yet.
+    """
+
+    incident: Incident | None
+    steps: tuple[Step, ...] = ()
+    situation: Situation = Situation.CALM
+    waits: tuple[str, ...] = ()
+
+    @property
+    def due(self) -> bool:
+        return bool({Step.NOTIFY, Step.RECOVER, Step.BLOCK} & set(self.steps))
+
+
+def incident_id(stall: Stall) -> str:
+    """The name of a quiet spell: the task, its epoch, and the last sign of life (of progress, for a looping worker)."""
+    last = stall.progress if stall.looping else stall.activity
+    spell = f"{stall.task}|{stall.epoch}|{'loop' if stall.looping else 'idle'}|{last.at.isoformat() if last else ''}"
+    return hashlib.sha256(spell.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def climb(
+    task: Task,
+    stall: Stall | None,
+    incident: Incident | None,
+    history: Iterable[Incident],
+    *,
+    policy: Policy,
+    escalation: Escalation,
+    allowed: Recovery,
+    silent: bool,
+    clocks: Iterable[Clock],
+    now: datetime,
+    held: str = "",
+) -> Climb:
+    """One look at one task: where its incident stands now, and which steps to take.
+
+    `incident` is the open one, `history` the task's others. `silent`: nobody can show its owner a nudge. `held` is a
+    reason from outside (a pause, a storm) to do nothing more. `clocks` are those of the task's items.
+    """
+    ended = _ending(task, stall, incident, tuple(clocks)) if incident else None
+    earlier = tuple(history)
+    if incident is not None and ended is not None:
+        ending, why = ended
+        closed = replace(incident, stage=Stage.ENDED, ended_at=now, ending=ending, why=why)
+        return Climb(closed, (), Situation.CALM)
+    number = 1 + sum(_counts(old, escalation.window, now) for old in earlier)
+    situation, waits = _situation(
+        stall, incident, number, policy=policy, allowed=allowed, silent=silent, now=now, held=held
+    )
+    if incident is None:
+        if stall is None or any(old.id == incident_id(stall) for old in earlier):
+            return Climb(None, (), situation, waits)
+    elif situation is Situation.CALM:
+        # What ends an incident was asked above; a task that is merely not judged now keeps it.
+        return Climb(incident, (), Situation.HELD, waits)
+    move = TRANSITIONS.get((incident.stage if incident else None, situation))
+    if move is None:
+        return Climb(incident, (), situation, waits)
+    steps = () if allowed is Recovery.OBSERVE else move.steps
+    after = replace(incident, stage=move.stage) if incident else _opened(task, stall, move, now)
+    after = _with_steps(after, steps, number, silent, now)
+    return Climb(after, steps, situation, waits)
+
+
+def _opened(task: Task, stall: Stall | None, move: Move, now: datetime) -> Incident:
+    assert stall is not None  # noqa: S101 - no incident opens without one, see climb
+    return Incident(
+        id=incident_id(stall),
+        ref=task.ref,
+        refs=task.refs,
+        epoch=stall.epoch,
+        title=task.title,
+        owner=task.owner,
+        opened_at=now,
+        stage=move.stage,
+    )
+
+
+def _with_steps(incident: Incident, steps: Sequence[Step], number: int, silent: bool, now: datetime) -> Incident:
+    taken = tuple(StepTaken(step, now, StepOutcome.DUE) for step in steps if incident.taken(step) is None)
+    recovering = {Step.RECOVER, Step.BLOCK} & set(steps)
+    return replace(
+        incident,
+        steps=(*incident.steps, *taken),
+        number=number if recovering else incident.number,
+        recovered_at=now if recovering else incident.recovered_at,
+        nudged_at=now if silent and Step.NUDGE in steps else incident.nudged_at,
+    )
+
+
+def _counts(old: Incident, window: timedelta, now: datetime) -> bool:
+    """Only incidents that reached recovery count, and only those that carried it out (rule L3)."""
+    if old.recovered_at is None or now - old.recovered_at > window:
+        return False
+    taken = old.taken(Step.BLOCK) or old.taken(Step.RECOVER)
+    return taken is not None and taken.outcome is not StepOutcome.CONFLICT
+
+
+def _situation(
+    stall: Stall | None,
+    incident: Incident | None,
+    number: int,
+    *,
+    policy: Policy,
+    allowed: Recovery,
+    silent: bool,
+    now: datetime,
+    held: str,
+) -> tuple[Situation, tuple[str, ...]]:
+    if stall is None or stall.level is Level.NONE:
+        return Situation.CALM, ()
+    if stall.level is Level.SUSPECTED:
+        return Situation.SUSPECTED, ()
+    waits = tuple(_waits(stall, incident, policy, silent, now, held))
+    if incident is None:
+        return Situation.SUSPECTED, waits
+    if waits or allowed is Recovery.OBSERVE:
+        return Situation.HELD, waits
+    runs = tuple(each.message for each in stall.hindrances if each.code in _RUNS)
+    if allowed is Recovery.NOTIFY or runs:
+        return Situation.TELL, runs or ("the roster says recovery: notify",)
+    return (Situation.FIRST, Situation.AGAIN, Situation.LAST)[min(number, _LAST) - 1], ()
+
+
+_RUNS = frozenset({"run-active", "run-unknown"})
+
+
+def _waits(
+    stall: Stall, incident: Incident | None, policy: Policy, silent: bool, now: datetime, held: str
+) -> Iterable[str]:
+    if held:
+        yield held
+    yield from (each.message for each in stall.hindrances if each.code not in _RUNS)
+    if incident is None or silent:
+        return
+    patience = policy.recover_after - policy.suspect_after
+    if incident.nudged_at is None:
+        yield "its owner has not been shown the nudge yet"
+    elif now - incident.nudged_at < patience:
+        yield f"its owner was nudged {int((now - incident.nudged_at).total_seconds() // 60)} minutes ago"
+
+
+def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequence[Clock]) -> tuple[Ending, str] | None:
+    """Whether the incident is over, and why (rule L5)."""
+    if task.closed:
+        return Ending.DONE, "the task is closed"
+    if task.stale or task.absent or task.status is Status.UNKNOWN:
+        return None
+    if incident.stage in (Stage.SUSPECTED, Stage.TOLD):
+        return _ending_of_a_stall(task, stall, incident)
+    since = incident.recovered_at or incident.opened_at
+    recovery = incident.taken(Step.BLOCK) or incident.taken(Step.RECOVER)
+    if recovery is not None and recovery.outcome is StepOutcome.CONFLICT:
+        return Ending.HANDED_OVER, recovery.detail or "somebody else acted meanwhile"
+    if recovery is None or recovery.outcome is StepOutcome.DUE:
+        return None
+    signs = [clock.activity.at for clock in clocks if clock.activity is not None]
+    if signs and max(signs) > since:
+        return Ending.PROGRESS, "somebody changed the task"
+    if recovery.outcome is StepOutcome.DONE and task.status not in (Status.BLOCKED, Status.IN_PROGRESS):
+        said = task.status.value.replace("_", " ")
+        return Ending.HANDED_OVER, f"the task is {said}: whoever takes it begins anew"
+    if task.status is Status.IN_PROGRESS and stall is not None and stall.epoch != incident.epoch:
+        return Ending.HANDED_OVER, "somebody claimed the task anew"
+    return None
+
+
+def _ending_of_a_stall(task: Task, stall: Stall | None, incident: Incident) -> tuple[Ending, str] | None:
+    if stall is None:
+        return Ending.PROGRESS, f"the task is {task.status.value.replace('_', ' ')}"
+    if stall.epoch != incident.epoch:
+        return Ending.HANDED_OVER, "somebody claimed the task anew"
+    if stall.level is Level.NONE and not any(each.code in _UNDECIDED for each in stall.hindrances):
+        return Ending.PROGRESS, stall.reasons[0] if stall.reasons else "there is activity again"
+    return None
+
+
+_UNDECIDED = frozenset({"held", "unseen"})
+"""While a hold stands, or the task cannot be seen, its incident neither ends nor goes on (rules T5, S2)."""
