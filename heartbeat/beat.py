@@ -1,65 +1,68 @@
-"""The room where one beat happens: read, merge, judge, put on record, hand out the worklists.
+"""The room where one beat happens: look, judge, plan, put it on record, act, tell, hand out the worklists.
 
-`observe` only looks; `tick` is a scheduled beat: it takes the agents' locks, consumes their slots and leaves a receipt
-for each (rules B1 to B3a, S10). The clock is read by the caller.
+`tick` is a scheduled beat: it takes the agents' locks, consumes their slots and leaves a receipt for each (rules B1 to
+B3a, S10); `rehearse` shows the same and does nothing. The clock is read by the caller.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from heartbeat import __version__
-from heartbeat.errors import StateError, UsageError
-from heartbeat.policy import Policy
+from heartbeat.actions import Carried, WriterBuilder, carry_out
+from heartbeat.deadline import Deadline
+from heartbeat.errors import StateError
+from heartbeat.notify.channels import open_channel
+from heartbeat.notify.delivery import Delivered, Open, deliver
+from heartbeat.notify.inbox import inbox
+from heartbeat.observation import Observation, observe, patience
+from heartbeat.plan import Acting, Plan, plan
+from heartbeat.receipt import beat_receipt
+from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.locks import Lock, try_exclusive
-from heartbeat.store.port import Link as RememberedLink
-from heartbeat.store.port import Outcome, Receipt, Store, Tombstone
-from heartbeat.sweep import Sweep, sweep
-from heartbeat.systems.base import Deadline, ReadStatus, Rejected, SourceReport
+from heartbeat.store.port import Entry, Receipt, Store
+from heartbeat.sweep import SourceBuilder
+from heartbeat.systems.registry import build_source, build_writer
 from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.task import Finding, Item, Link, Ref
-from heartbeat.worklist import Assessment, Worklist, assess, worklist
+from heartbeat.worklist import Worklist, worklist
 
-_SHARE_OF_EVERY = 0.5
-"""A tick may take half of the shortest `every` of its agents (rule B1)."""
-
-
-_SHORTEST_RETENTION = timedelta(days=2)
-"""When an item was last seen is refreshed once a day only."""
+_TICK = timedelta(microseconds=1)
+_INBOX = 20
+"""Messages on top of one worklist; the others come with the next."""
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look at all sources gave. `at` is the instant it was judged for, `sweep.now` when it was read."""
+class Peers:
+    """How a beat reaches the world. A simulation puts a scripted world in its place."""
 
-    roster: Roster
-    sweep: Sweep
-    at: datetime
-    assessment: Assessment
-    alarms: tuple[Finding, ...]
-    """What everybody must know before anything else: no source was read, memory was lost (rules S2, B7)."""
-    undated: tuple[Ref, ...]
-    """Items whose source tells no time; the store dates them by first sight (rules S8, T9)."""
+    source: SourceBuilder = build_source
+    writer: WriterBuilder = build_writer
+    channel: Open = open_channel
+    pause: Callable[[float], None] = time.sleep
+    """Waits, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One agent's part in a tick: its worklist and receipt, or why it was skipped."""
+    """One agent's part in a tick: its worklist and receipt, or why it was skipped.
+
+    `inbox` holds the messages that this worklist shows on top, `attention` what waits for this agent's decision.
+    """
 
     agent: Agent
     worklist: Worklist | None
     receipt: Receipt | None
     skipped: str = ""
+    inbox: tuple[Entry, ...] = ()
+    attention: tuple[Attention, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,81 +75,13 @@ class Patrol:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick of one or more agents."""
+    """One tick of one or more agents: what was seen, what was planned, and what came of it."""
 
     observation: Observation | None
     beats: tuple[Beat, ...]
-
-
-def ttl_of(roster: Roster) -> timedelta:
-    """How long a snapshot serves other beats (rule S5)."""
-    configured = roster.extra.get("snapshot_ttl")
-    return configured if isinstance(configured, timedelta) else roster.shortest_every / 2
-
-
-def patience(policies: Sequence[Policy]) -> Deadline:
-    """The total deadline of a tick of these agents (rule B1)."""
-    shortest = min((policy.every.total_seconds() for policy in policies), default=600.0)
-    return Deadline.after(shortest * _SHARE_OF_EVERY)
-
-
-def observe(
-    roster: Roster,
-    environment: Mapping[str, str],
-    store: Store,
-    cache: SnapshotCache,
-    *,
-    now: datetime,
-    deadline: Deadline,
-    at: datetime | None = None,
-    fresh: bool = False,
-) -> Observation:
-    """Look at everything and judge it as of `at` (default: now). Writes nothing to the store."""
-    seen = sweep(
-        roster,
-        environment,
-        cache,
-        now=now,
-        deadline=deadline,
-        ttl=ttl_of(roster),
-        fresh=fresh,
-        last_complete={name: store.last_complete(name) for name in roster.sources},
-    )
-    sight = seen.sight()
-    undated = tuple(item.ref for item in (*sight.items, *sight.stale) if _undated(item))
-    assessment = assess(
-        sight,
-        now=at or now,
-        parent_rule=roster.parent_rule,
-        remembered=(Link(link.first, link.second, "remembered") for link in store.links()),
-        first_seen=store.first_seen(undated) if undated else {},
-    )
-    alarms = tuple(_alarms(seen, store.tombstone()))
-    return Observation(roster, seen, at or now, assessment, alarms, undated)
-
-
-def _alarms(seen: Sweep, tombstone: Tombstone | None) -> Iterable[Finding]:
-    if seen.blind:
-        names = ", ".join(seen.readings) or "none in the roster"
-        yield Finding("nothing-read", f"no source was read ({names}): what there is to do is not known; run the doctor")
-    if tombstone is not None:
-        kept = f"; the damaged file is {tombstone.quarantined}" if tombstone.quarantined else ""
-        yield Finding("memory-lost", f"{tombstone.reason}{kept}; until somebody accepts that heartbeat only observes")
-
-
-def _undated(item: Item) -> bool:
-    return item.created_at is None and item.started_at is None
-
-
-def chosen(roster: Roster, agents: Sequence[str]) -> tuple[Agent, ...]:
-    """The roster's agents by id, in the order asked; raises UsageError naming the ones it does not have."""
-    unknown = [name for name in agents if name not in roster.agents]
-    if unknown:
-        raise UsageError(
-            f"{roster.path}: no agent called {', '.join(repr(name) for name in unknown)}",
-            advice=f"agents in this roster: {', '.join(roster.agents)}",
-        )
-    return tuple(roster.agents[name] for name in agents)
+    plan: Plan = field(default_factory=Plan)
+    carried: Carried = field(default_factory=Carried)
+    delivered: Delivered | None = None
 
 
 def tick(
@@ -159,6 +94,8 @@ def tick(
     *,
     clock: Callable[[], datetime],
     fresh: bool = False,
+    peers: Peers | None = None,
+    deadline: Deadline | None = None,
 ) -> Tick:
     """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1)."""
     started = clock()
@@ -169,32 +106,132 @@ def tick(
         free = [agent for agent in agents if taken[agent.id].held]
         if not free:
             return Tick(None, tuple(_skip(agent, taken[agent.id]) for agent in agents))
+        room = _Room(roster, free, environment, store, locks, clock, peers or Peers())
         try:
-            observation = observe(
-                roster,
-                environment,
-                store,
-                cache,
-                now=started,
-                deadline=patience([agent.policy for agent in free]),
-                fresh=fresh,
-            )
-            ended = clock()
-            beats = {agent.id: _beat(observation, agent, started, ended) for agent in free}
-            _record(store, observation, [beat.receipt for beat in beats.values() if beat.receipt], started)
+            until = deadline or patience([agent.policy for agent in free])
+            done = room.beat(started, until, cache, fresh=fresh)
         except BaseException as error:
             # An interrupt ends a beat as well as a fault does; a store that fails now must not hide why.
             with suppress(StateError):
-                _record_failure(store, roster, free, started, clock(), error)
+                record_failure(store, roster, free, started, clock(), error)
             raise
-        return Tick(observation, tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents))
+        beats = {beat.agent.id: beat for beat in done.beats}
+        every = tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents)
+        return Tick(done.observation, every, done.plan, done.carried, done.delivered)
 
 
-def rehearse(observation: Observation, agents: Sequence[Agent]) -> Tick:
-    """The same beats without locks, slots and receipts: what `--dry-run` shows (rule B3)."""
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """One beat of agents whose locks are held."""
+
+    roster: Roster
+    agents: Sequence[Agent]
+    environment: Mapping[str, str]
+    store: Store
+    locks: Path
+    clock: Callable[[], datetime]
+    peers: Peers
+
+    def beat(self, started: datetime, deadline: Deadline, cache: SnapshotCache, *, fresh: bool) -> Tick:
+        observation = observe(
+            self.roster,
+            self.environment,
+            self.store,
+            cache,
+            now=started,
+            deadline=deadline,
+            fresh=fresh,
+            build=self.peers.source,
+        )
+        planned = plan(
+            observation.judgement, acting(observation, [agent.id for agent in self.agents]), self.roster.charter()
+        )
+        record_judgement(self.store, observation, planned, started)
+        carried = self._carry_out(deadline)
+        delivered = deliver(
+            self.store,
+            self.roster,
+            self.environment,
+            now=self.clock(),
+            deadline=deadline,
+            clock=self.clock,
+            open_channel=self.peers.channel,
+            pause=self.peers.pause,
+        )
+        beats = tuple(self._beat(observation, agent, started) for agent in self.agents)
+        shown = {beat.agent.id: beat.inbox for beat in beats}
+        record_beats(self.store, self.roster, [beat.receipt for beat in beats if beat.receipt], shown, self.clock())
+        return Tick(observation, beats, planned, carried, delivered)
+
+    def _carry_out(self, deadline: Deadline) -> Carried:
+        def allowed(entry: Entry) -> bool:
+            now = self.clock()
+            owner = str(entry.payload.get("owner", ["", ""])[1])
+            return not any(
+                pause.agent in (owner, "*") and (pause.until is None or now < pause.until)
+                for pause in self.store.pauses()
+            )
+
+        return carry_out(
+            self.store,
+            self.roster,
+            self.environment,
+            self.locks,
+            clock=self.clock,
+            deadline=deadline,
+            build=self.peers.writer,
+            allowed=allowed,
+        )
+
+    def _beat(self, observation: Observation, agent: Agent, started: datetime) -> Beat:
+        own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
+        receipt = beat_receipt(observation, agent, own, started, self.clock())
+        return Beat(
+            agent,
+            own,
+            receipt,
+            inbox=inbox(self.store, agent.id, _INBOX),
+            attention=_attention(observation, self.store, agent),
+        )
+
+
+def acting(observation: Observation, agents: Sequence[str]) -> Acting:
+    """For whom a tick of these agents acts (rule L0)."""
+    roster, judgement = observation.roster, observation.judgement
+    beats = judgement.memory.beats
+    silent = frozenset(
+        agent.id
+        for agent in roster.agents.values()
+        if agent.id not in agents
+        and (agent.id not in beats or beats[agent.id] < _slot_before(agent, roster, judgement.now))
+    )
+    patrol = any(roster.agents[agent].patrol for agent in agents)
+    return Acting(frozenset(agents), patrol, silent)
+
+
+def _slot_before(agent: Agent, roster: Roster, now: datetime) -> datetime:
+    """The last slot but one: who left no receipt since has missed two (rule L0)."""
+    current = current_slot(agent.policy, roster.timezone, now)
+    return current_slot(agent.policy, roster.timezone, current - _TICK)
+
+
+def rehearse(observation: Observation, agents: Sequence[Agent], store: Store) -> Tick:
+    """The same beats without locks, slots, receipts, writes and messages: what `--dry-run` shows (rule B3)."""
     assessment = observation.assessment
-    beats = tuple(Beat(agent, worklist(assessment, agent.id, patrol=agent.patrol), None) for agent in agents)
-    return Tick(observation, beats)
+    beats = tuple(
+        Beat(
+            agent,
+            worklist(assessment, agent.id, patrol=agent.patrol),
+            None,
+            inbox=inbox(store, agent.id, _INBOX),
+            attention=_attention(observation, store, agent),
+        )
+        for agent in agents
+    )
+    planned = plan(
+        observation.judgement, acting(observation, [agent.id for agent in agents]), observation.roster.charter()
+    )
+    return Tick(observation, beats, planned)
 
 
 def patrol(observation: Observation, store: Store) -> Patrol:
@@ -204,101 +241,13 @@ def patrol(observation: Observation, store: Store) -> Patrol:
     return Patrol(load, store.last_receipts())
 
 
+def _attention(observation: Observation, store: Store, agent: Agent) -> tuple[Attention, ...]:
+    if agent.id not in decides(observation.roster.charter()):
+        return ()
+    tasks = (standing.task for standing in observation.assessment.standings)
+    return attention(tasks, store.incidents(open_only=True), store.rounds())
+
+
 def _skip(agent: Agent, lock: Lock) -> Beat:
     holder = f" ({lock.holder})" if lock.holder else ""
     return Beat(agent, None, None, f"another tick of {agent.id} is running{holder}; this one does nothing")
-
-
-def _beat(observation: Observation, agent: Agent, started: datetime, ended: datetime) -> Beat:
-    own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
-    seen = observation.sweep
-    receipt = _receipt(
-        observation.roster,
-        agent,
-        started,
-        ended,
-        outcome="degraded" if seen.degraded else "done",
-        sources=tuple(source_line(report, seen.age(report.source)) for report in seen.reports),
-        buckets=own.buckets,
-        rejected=tuple(_raw(rejected) for reading in seen.readings.values() for rejected in reading.rejected),
-    )
-    return Beat(agent, own, receipt)
-
-
-def _receipt(
-    roster: Roster,
-    agent: Agent,
-    started: datetime,
-    ended: datetime,
-    *,
-    outcome: Outcome,
-    sources: tuple[Mapping[str, object], ...] = (),
-    buckets: Mapping[str, int] | None = None,
-    rejected: tuple[Mapping[str, object], ...] = (),
-    reasons: tuple[str, ...] = (),
-) -> Receipt:
-    return Receipt(
-        id=uuid.uuid4().hex,
-        agent=agent.id,
-        slot=current_slot(agent.policy, roster.timezone, started),
-        started_at=started,
-        ended_at=ended,
-        outcome=outcome,
-        degraded=outcome != "done",
-        sources=sources,
-        buckets=dict(buckets or {}),
-        rejected=rejected,
-        reasons=reasons,
-        version=__version__,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-    )
-
-
-def source_line(report: SourceReport, age: float | None) -> dict[str, object]:
-    """What a receipt keeps of a source's report."""
-    return {
-        "name": report.source,
-        "status": report.status.value,
-        "transport": report.transport,
-        "kind": report.kind.value if report.kind else None,
-        "message": report.message,
-        "items": report.items,
-        "age_seconds": age,
-    }
-
-
-def _raw(rejected: Rejected) -> dict[str, object]:
-    return {"source": rejected.source, "id": rejected.id, "reason": rejected.reason, "raw": rejected.raw}
-
-
-def _record(store: Store, observation: Observation, receipts: Sequence[Receipt], at: datetime) -> None:
-    """Everything that a beat leaves behind, in one transaction."""
-    links = [
-        RememberedLink(link.first, link.second, link.via, at)
-        for link in observation.assessment.links
-        if link.via != "remembered"
-    ]
-    seen = observation.sweep
-    with store.transaction():
-        for report in seen.reports:
-            if report.status is ReadStatus.COMPLETE and report.source in seen.identities:
-                store.note_complete(report.source, seen.identities[report.source], report.read_at or at)
-        store.remember_links(links)
-        if observation.undated:
-            store.note_sightings(observation.undated, at)
-        for receipt in receipts:
-            store.add_receipt(receipt)
-        retention = observation.roster.extra.get("retention")
-        if isinstance(retention, timedelta):
-            store.forget_before(at - max(retention, _SHORTEST_RETENTION))
-
-
-def _record_failure(
-    store: Store, roster: Roster, agents: Sequence[Agent], started: datetime, ended: datetime, error: BaseException
-) -> None:
-    """A beat that failed is on record too; the failure itself goes on to the caller."""
-    reason = f"{type(error).__name__}: {error}"
-    with store.transaction():
-        for agent in agents:
-            store.add_receipt(_receipt(roster, agent, started, ended, outcome="failed", reasons=(reason,)))

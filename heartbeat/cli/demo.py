@@ -25,7 +25,7 @@ def demo(
     debug: DebugOption = False,
 ) -> None:
     """See the main job at once: three sources of a sample team, merged into one worklist."""
-    from heartbeat import beat
+    from heartbeat import beat, observation
     from heartbeat.cli import tables
     from heartbeat.roster.load import load_roster
     from heartbeat.store.memory import MemoryStore
@@ -35,12 +35,12 @@ def demo(
         home = into or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heartbeat-demo-")))
         _unpack(home)
         roster = load_roster(home / "agents.yaml", {})
-        team = beat.chosen(roster, ["coo"])
+        team = roster.chosen(["coo"])
         store = stack.enter_context(MemoryStore())
         cache = SnapshotCache(home / "state" / "snapshots", read_only=True)
-        deadline = beat.patience([agent.policy for agent in team])
-        seen = beat.observe(roster, {}, store, cache, now=INSTANT, deadline=deadline)
-        result = beat.rehearse(seen, team)
+        deadline = observation.patience([agent.policy for agent in team])
+        seen = observation.observe(roster, {}, store, cache, now=INSTANT, deadline=deadline)
+        result = beat.rehearse(seen, team, store)
         out = tables.console()
         out.print(tables.cell("The worklist of coo, one of the three agents of a sample team, from three sources:"))
         out.print()

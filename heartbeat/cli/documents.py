@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from heartbeat.beat import Beat, Observation, Patrol, Tick
+from heartbeat.beat import Beat, Patrol, Tick
+from heartbeat.observation import Observation
 from heartbeat.instants import to_text
 from heartbeat.rules.backlog import SourceLoad
 from heartbeat.rules.dependencies import Wait

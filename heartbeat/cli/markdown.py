@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.beat import Beat, Patrol
+from heartbeat.observation import Observation
 from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,

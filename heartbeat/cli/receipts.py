@@ -20,9 +20,7 @@ def receipts(
     """Who beat when, what was read, where every item went. Newest first."""
     session = Session(context, roster)
     if agent is not None:
-        from heartbeat.beat import chosen
-
-        chosen(session.roster, [agent])
+        session.roster.chosen([agent])
     with session.store(read_only=True) as store:
         found = store.receipts(agent, limit)
         lost = store.tombstone()

@@ -36,7 +36,6 @@ def render(
     debug: DebugOption = False,
 ) -> None:
     """Write HEARTBEAT.md into each agent's workspace. Text outside our markers is kept."""
-    from heartbeat.beat import chosen
     from heartbeat.render import command_line, plan_render, render_agent
 
     session = Session(context, roster)
@@ -46,7 +45,7 @@ def render(
         )
     if sum((stdout, check)) > 1 or (stdout and (diff or out is not None)):
         raise UsageError("--stdout goes with neither --check, --diff nor --out", advice="use one of them")
-    team = chosen(session.roster, list(session.roster.agents) if all_agents else list(dict.fromkeys(agents or [])))
+    team = session.roster.chosen(list(session.roster.agents) if all_agents else list(dict.fromkeys(agents or [])))
     command = command_line(session.roster_option())
     if stdout:
         for agent in team:

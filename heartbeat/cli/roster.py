@@ -40,9 +40,7 @@ def show(
     if agent is None:
         _show_team(session, json_output)
         return
-    from heartbeat.beat import chosen
-
-    (one,) = chosen(session.roster, [agent])
+    (one,) = session.roster.chosen([agent])
     settings = _settings(one)
     from heartbeat.cli import tables
 

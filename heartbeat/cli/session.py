@@ -19,7 +19,7 @@ import typer
 from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from heartbeat.beat import Observation
+    from heartbeat.observation import Observation
     from heartbeat.roster.model import Agent, Roster
     from heartbeat.store.port import Store
     from heartbeat.systems.snapshot import SnapshotCache
@@ -100,7 +100,7 @@ class Session:
         self, store: Store, team: Sequence[Agent], *, at: datetime | None = None, fresh: bool = False
     ) -> Observation:
         """One look for the commands that only look: nothing is written, locks and snapshots included (rule B3)."""
-        from heartbeat.beat import observe, patience
+        from heartbeat.observation import observe, patience
 
         deadline = patience([agent.policy for agent in team])
         cache = self.cache(read_only=True)

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.beat import Beat, Patrol
+from heartbeat.observation import Observation
 from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,

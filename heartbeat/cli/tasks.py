@@ -78,9 +78,7 @@ def _filter(
     session: Session, agent: str | None, words: list[str], sources: list[str], everything: bool
 ) -> Callable[[Standing], bool]:
     if agent is not None:
-        from heartbeat.beat import chosen
-
-        chosen(session.roster, [agent])
+        session.roster.chosen([agent])
     asked = {word for text in words for word in text.split(",") if word}
     unknown = sorted(asked - set(_WORDS))
     if unknown:

@@ -65,11 +65,11 @@ def tick(
     if not named:
         raise UsageError("no agent to beat for", advice="name one or more agents, or use --all")
     moment = instant(at)
-    team = beat.chosen(session.roster, named)
+    team = session.roster.chosen(named)
     with session.store(read_only=dry_run) as store:
         progress("reading the sources …")
         if dry_run:
-            result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team)
+            result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
         else:
             cache, locks = session.cache(read_only=False), session.state / "locks"
             result = beat.tick(
@@ -95,10 +95,10 @@ def worklist(
     from heartbeat import beat
 
     session = Session(context, roster)
-    team = beat.chosen(session.roster, [agent])
+    team = session.roster.chosen([agent])
     moment = instant(at)
     with session.store(read_only=True) as store:
-        result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team)
+        result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
         _print(result, store, json_output=json_output, format_=format_, limit=limit, single=True)
     finish(result.observation, strict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from heartbeat.beat import Observation
+from heartbeat.observation import Observation
 from heartbeat.cli.terminal import clipped
 from heartbeat.instants import format_duration
 from heartbeat.rules.backlog import OwnerLoad

@@ -5,12 +5,13 @@ Durations are timedeltas, paths are absolute, secrets are names of environment v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from heartbeat.errors import UsageError
 from heartbeat.policy import Charter, Escalation, Member, ParentRule, Policy
 
 
@@ -65,6 +66,16 @@ class Roster:
     def by_multica_id(self) -> dict[str, str]:
         """Multica agent UUID (lower case) to agent id."""
         return {agent.multica_id.lower(): agent.id for agent in self.agents.values() if agent.multica_id}
+
+    def chosen(self, names: Sequence[str]) -> tuple[Agent, ...]:
+        """Agents by id, in the order asked; raises UsageError naming the ones that the roster does not have."""
+        unknown = [name for name in names if name not in self.agents]
+        if unknown:
+            raise UsageError(
+                f"{self.path}: no agent called {', '.join(repr(name) for name in unknown)}",
+                advice=f"agents in this roster: {', '.join(self.agents)}",
+            )
+        return tuple(self.agents[name] for name in names)
 
     def charter(self) -> Charter:
         """What the rules need of all this."""

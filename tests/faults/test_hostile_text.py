@@ -13,7 +13,8 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.beat import Beat, Patrol
+from heartbeat.observation import Observation
 from heartbeat.cli.markdown import worklist as as_markdown
 from heartbeat.cli.tables import print_beat, print_findings
 from heartbeat.cli.terminal import clipped

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from heartbeat.beat import Beat, Observation, Patrol
+from heartbeat.beat import Beat, Patrol
+from heartbeat.observation import Observation
 from heartbeat.cli.markdown import code, worklist
 from heartbeat.cli.terminal import clipped, plain
 from heartbeat.policy import ParentRule

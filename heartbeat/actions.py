@@ -1,0 +1,279 @@
+"""Carrying writes out through the outbox: at least once, visible once (rules L4, L6, S5, invariant I4).
+
+Every write is on record before it happens. One process at a time carries writes out (a kernel lock, freed by death), so
+that a write found `claimed` belongs to a process that died: whether it took effect is looked for, by its marker and by
+the state of the item, before anything is repeated. Before each write its item is read anew and its precondition judged
+again; what does not hold any more is a conflict, and the rules decide again in the next beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from heartbeat.action import Voice, Write
+from heartbeat.deadline import Deadline
+from heartbeat.memory import Incident, Step, StepOutcome
+from heartbeat.plan import Planned
+from heartbeat.roster.model import Roster
+from heartbeat.rules.precondition import objections
+from heartbeat.store.locks import try_exclusive
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
+from heartbeat.systems.base import TransportError
+from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Writer
+from heartbeat.task import EvidenceKind, Owner, OwnerKind
+from heartbeat.written import decode_write, encode_write
+
+_FIRST_RETRY = timedelta(minutes=1)
+_LONGEST_RETRY = timedelta(hours=1)
+TRIES = 8
+"""After so many attempts a write is given up and told (rule L4)."""
+
+_LEAST_TIME = 1.0
+"""Seconds that must be left for another write to be begun."""
+
+WriterBuilder = Callable[[str, Roster, Mapping[str, str]], "Writer | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of the writes of one tick."""
+
+    done: tuple[Entry, ...] = ()
+    conflicts: tuple[Entry, ...] = ()
+    later: tuple[Entry, ...] = ()
+    dead: tuple[Entry, ...] = ()
+    busy: str = ""
+    """Who carries writes out right now, where somebody else does."""
+
+
+@dataclass(slots=True)
+class _Sorted:
+    by_state: dict[EntryState, list[Entry]] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        self.by_state.setdefault(entry.state, []).append(entry)
+
+    def of(self, state: EntryState) -> tuple[Entry, ...]:
+        return tuple(self.by_state.get(state, ()))
+
+
+def entry_of(planned: Planned, owner: Owner, now: datetime) -> Entry:
+    """A planned write as it stands in the outbox."""
+    payload = {
+        "write": encode_write(planned.write),
+        "owner": [owner.kind.value, owner.id],
+        "step": planned.step.value if planned.step else "",
+        "after": planned.after,
+    }
+    return Entry(
+        key=planned.write.key,
+        kind=EntryKind.WRITE,
+        target=planned.write.ref.source,
+        payload=payload,
+        created_at=now,
+        due_at=now,
+        task=planned.task,
+        incident=planned.incident,
+    )
+
+
+def carry_out(
+    store: Store,
+    roster: Roster,
+    environment: Mapping[str, str],
+    locks: Path,
+    *,
+    clock: Callable[[], datetime],
+    deadline: Deadline,
+    build: WriterBuilder,
+    only: frozenset[str] | None = None,
+    allowed: Callable[[Entry], bool] = lambda entry: True,
+) -> Carried:
+    """Every write that is due, oldest first; with `only`, those keys. `allowed` holds back what a pause forbids.
+
+    What does not fit into the deadline stays for the next beat. Raises StateError.
+    """
+    with try_exclusive(locks / "outbox.lock", purpose="carrying out writes") as lock:
+        if not lock.held:
+            return Carried(busy=str(lock.holder or "another process"))
+        hand = _Hand(store, roster, environment, clock, deadline, build)
+        sorted_ = _Sorted()
+        due = store.entries(kind=EntryKind.WRITE, states=UNFINISHED, due_by=clock())
+        for entry in due:
+            if (only is not None and entry.key not in only) or not allowed(entry):
+                continue
+            if deadline.left() < _LEAST_TIME:
+                break
+            if hand.comes_later(entry):
+                continue
+            sorted_.add(hand.carry(entry))
+        return Carried(
+            sorted_.of(EntryState.DONE),
+            sorted_.of(EntryState.CONFLICT),
+            sorted_.of(EntryState.PENDING),
+            sorted_.of(EntryState.DEAD),
+        )
+
+
+class _Hand:
+    """Carries out one write after another."""
+
+    def __init__(
+        self,
+        store: Store,
+        roster: Roster,
+        environment: Mapping[str, str],
+        clock: Callable[[], datetime],
+        deadline: Deadline,
+        build: WriterBuilder,
+    ) -> None:
+        self._store = store
+        self._roster = roster
+        self._environment = environment
+        self._clock = clock
+        self._deadline = deadline
+        self._build = build
+        self._writers: dict[str, Writer | None] = {}
+
+    def comes_later(self, entry: Entry) -> bool:
+        """Whether another write has to be done first, and is not yet."""
+        first = self._store.entry(str(entry.payload.get("after") or ""))
+        return first is not None and first.state in UNFINISHED
+
+    def carry(self, entry: Entry) -> Entry:
+        before = self._store.claim_entry(entry.key, self._clock())
+        if before is None:
+            return replace(entry, state=EntryState.DONE)
+        attempts = before.attempts + 1
+        first = self._store.entry(str(entry.payload.get("after") or ""))
+        if first is not None and first.state is not EntryState.DONE:
+            return self._settle(entry, EntryState.CONFLICT, error=f"{first.key} came to nothing: {first.error}")
+        try:
+            write = decode_write(entry.key, entry.payload["write"])
+            owner = Owner(OwnerKind(entry.payload["owner"][0]), entry.payload["owner"][1])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return self._settle(entry, EntryState.DEAD, error=f"its record cannot be read ({error})")
+        try:
+            result = self._attempt(write, owner, repeated=before.attempts > 0)
+        except ConflictError as error:
+            return self._settle(entry, EntryState.CONFLICT, error=str(error))
+        except UnsupportedError as error:
+            return self._settle(entry, EntryState.DEAD, error=str(error))
+        except TransportError as error:
+            if attempts >= TRIES:
+                return self._settle(entry, EntryState.DEAD, error=str(error))
+            return self._settle(entry, EntryState.PENDING, error=str(error), due_at=self._later(attempts, error))
+        return self._settle(entry, EntryState.DONE, result=result)
+
+    def _attempt(self, write: Write, owner: Owner, *, repeated: bool) -> str:
+        writer = self._writer(write.ref.source)
+        if writer is None or not writer.can(write.operation):
+            raise UnsupportedError(f"{write.ref.source} cannot {write.operation.value} through this transport")
+        look = writer.look(write.ref, owner, self._deadline, self._clock())
+        if look.item is None:
+            raise ConflictError(f"{write.ref} is not there any more")
+        landed = repeated and write.marker in look.markers
+        objected = objections(
+            write.expect,
+            look.item,
+            evidence=look.evidence,
+            claimant=look.claimant,
+            active=look.active,
+            own=self._store.own(),
+        )
+        if landed and (objected or _shows(write, look)):
+            self._own(write, _assumed_own(look))
+            return "found: an earlier attempt had taken effect"
+        if objected:
+            raise ConflictError("; ".join(objected))
+        written = writer.apply(write, look, self._deadline, self._clock())
+        self._own(write, written.evidence_ids)
+        return written.note or "done"
+
+    def _own(self, write: Write, ids: Iterable[str]) -> None:
+        """Writes of the rules never count as anybody's sign of life; an agent's own, through us, do (rule T2)."""
+        ids = tuple(ids)
+        if write.voice is Voice.RULE and ids:
+            self._store.note_own(write.ref, ids, self._clock())
+
+    def _writer(self, source: str) -> Writer | None:
+        if source not in self._writers:
+            self._writers[source] = (
+                self._build(source, self._roster, self._environment) if source in self._roster.sources else None
+            )
+        return self._writers[source]
+
+    def _later(self, attempts: int, error: TransportError) -> datetime:
+        wait: timedelta = min(_FIRST_RETRY * 2 ** (attempts - 1), _LONGEST_RETRY)
+        floor = timedelta(seconds=error.retry_after or 0.0)
+        return self._clock() + max(wait, min(floor, _LONGEST_RETRY))
+
+    def _settle(
+        self, entry: Entry, state: EntryState, *, error: str = "", result: str = "", due_at: datetime | None = None
+    ) -> Entry:
+        now = self._clock()
+        with self._store.transaction():
+            self._store.settle_entry(entry.key, state, now, error=error, result=result, due_at=due_at)
+            if state is not EntryState.PENDING:
+                settle_step(self._store, entry, state, error)
+            word = {EntryState.PENDING: "retry"}.get(state, state.value)
+            operation = str(entry.payload.get("write", {}).get("operation", ""))
+            details = {"key": entry.key, "operation": operation, "target": entry.target}
+            message = f"{operation} on {entry.target}: {error or result}"
+            self._store.add_log((LogEntry(now, f"write-{word}", message, "", entry.task, entry.incident, details),))
+        return replace(entry, state=state, error=error, result=result)
+
+
+def _shows(write: Write, look: Look) -> bool:
+    """Whether the item has the status that the write was to give it."""
+    return write.status is not None and look.item is not None and look.item.status is write.status
+
+
+def _assumed_own(look: Look) -> tuple[str, ...]:
+    """After a lost answer: what shows on the item is ours as long as nobody wrote anything after our own text."""
+    ours = [each.at for each in look.evidence if each.own]
+    if not ours:
+        return ()
+    last = max(ours)
+    foreign = [
+        each for each in look.evidence if not each.own and each.at > last and each.kind is not EvidenceKind.EDITED
+    ]
+    edits = [each.id for each in look.evidence if each.kind is EvidenceKind.EDITED]
+    return tuple(each.id for each in look.evidence if each.own) + (() if foreign else tuple(edits))
+
+
+_OUTCOMES = {
+    EntryState.DONE: StepOutcome.DONE,
+    EntryState.CONFLICT: StepOutcome.CONFLICT,
+    EntryState.DEAD: StepOutcome.FAILED,
+    EntryState.DROPPED: StepOutcome.FAILED,
+}
+_WORST_FIRST = (StepOutcome.CONFLICT, StepOutcome.FAILED, StepOutcome.DUE, StepOutcome.DONE)
+
+
+def settle_step(store: Store, entry: Entry, state: EntryState, error: str) -> None:
+    """Puts how a write ended onto its incident's step; a step of several writes is as good as its worst (rule L5)."""
+    step, outcome = entry.payload.get("step"), _OUTCOMES.get(state)
+    if not entry.incident or not step or outcome is None:
+        return
+    incident = next((each for each in store.incidents() if each.id == entry.incident), None)
+    taken = incident.taken(Step(step)) if incident is not None else None
+    if incident is None or taken is None:
+        return
+    siblings = [
+        StepOutcome.DUE if other.state in UNFINISHED else _OUTCOMES[other.state]
+        for other in store.entries(kind=EntryKind.WRITE)
+        if other.incident == entry.incident and other.payload.get("step") == step and other.key != entry.key
+    ]
+    worst = min((outcome, *siblings), key=_WORST_FIRST.index)
+    store.put_incident(_with_outcome(incident, Step(step), worst, error or taken.detail))
+
+
+def _with_outcome(incident: Incident, step: Step, outcome: StepOutcome, detail: str) -> Incident:
+    steps = tuple(
+        replace(taken, outcome=outcome, detail=detail) if taken.step is step else taken for taken in incident.steps
+    )
+    return replace(incident, steps=steps)

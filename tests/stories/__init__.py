@@ -1,0 +1,1 @@
+"""Whole stories over the scripted world: beats on a virtual clock."""
