@@ -37,8 +37,8 @@ def record_judgement(store: Store, observation: Observation, plan: Plan, at: dat
             if report.status is ReadStatus.COMPLETE and report.source in seen.identities:
                 store.note_complete(report.source, seen.identities[report.source], report.read_at or at)
         store.remember_links(links)
-        if observation.undated:
-            store.note_sightings(observation.undated, at)
+        counted = (ref for ref in after.rounds if ref in judgement.task_of)
+        store.note_sightings((*observation.undated, *counted), at)
         store.put_clocks(clock for ref, clock in after.clocks.items() if before.clocks.get(ref) != clock)
         store.drop_clocks(ref for ref in before.clocks if ref not in after.clocks)
         for source, windows in after.windows.items():

@@ -37,10 +37,11 @@ from heartbeat.durable import sync_directory
 from heartbeat.errors import StateError
 from heartbeat.instants import to_text
 from heartbeat.store import schema
+from heartbeat.store.database import DatabaseTrouble, connect, is_damage, suspect_note, trouble
 from heartbeat.store.locks import shared, try_exclusive
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import Store, Tombstone
-from heartbeat.store.sqlite import DatabaseTrouble, SqliteStore, connect, is_damage, suspect_note, trouble
+from heartbeat.store.sqlite import SqliteStore
 from heartbeat.systems.base import Deadline
 
 DATABASE = "state.db"
@@ -54,6 +55,10 @@ CHECKED_UP_TO = 4 * 1024 * 1024
 """Bytes; see above."""
 
 _TRIES = 3
+
+_LOOK_AGAIN_AFTER = 0.1
+"""Seconds of waiting to make the database, after which it is looked for again: whoever is in the way may have made it,
+and then keeps it open for as long as a beat takes."""
 
 _MARKER_TEXT = """heartbeat has kept its memory in {database} beside this file since {since}.
 If {database} is missing while this file is here, heartbeat takes it for lost and only observes until told otherwise.
@@ -90,7 +95,9 @@ def open_store(directory: Path, now: datetime, *, busy_timeout: float = BUSY_TIM
     lock_path = directory / LOCK
     with _explaining(path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for _ in range(_TRIES):
+        deadline = Deadline.after(busy_timeout)
+        tries = 0
+        while tries < _TRIES:
             with contextlib.ExitStack() as stack:
                 hold = shared(lock_path, Deadline.after(busy_timeout))
                 stack.enter_context(hold)
@@ -100,12 +107,16 @@ def open_store(directory: Path, now: datetime, *, busy_timeout: float = BUSY_TIM
                     _mark(path, now)
                     stack.pop_all()
                     return SqliteStore(found, path, read_only=False, busy_timeout=busy_timeout, hold=hold)
-            with try_exclusive(lock_path, Deadline.after(busy_timeout), purpose="replacing the state database") as lock:
+            patience = deadline.at_most(_LOOK_AGAIN_AFTER)
+            with try_exclusive(lock_path, patience, purpose="replacing the state database") as lock:
                 if not lock.held:
+                    if deadline.left() > 0:
+                        continue
                     raise StateError(
                         f"{found.reason}; it cannot be made anew while {lock.holder or 'another process'} uses it",
                         advice=f"let that process finish or end it (`fuser -v {lock_path}`), and run again",
                     )
+                tries += 1
                 found = _examine(path, "rw", busy_timeout)
                 if isinstance(found, sqlite3.Connection):
                     found.close()

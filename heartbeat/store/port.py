@@ -207,7 +207,8 @@ class Store(Protocol):
     def forget_before(self, instant: datetime) -> int:
         """Retention: drops receipts that started earlier, except each agent's newest; refs last noted earlier; log
         entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
-        that ran out earlier; clocks last seen earlier; and rounds of refs that were last noted earlier.
+        that ran out earlier; clocks last seen earlier; and rounds when the newest of all that is known of their item
+        is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds that nothing dates stay.
 
         Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads,
         tombstones, open incidents and unfinished entries stay.
@@ -353,7 +354,7 @@ def to_json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
     except TypeError as error:
-        raise ValueError(f"a receipt holds plain JSON only: {error}") from error
+        raise ValueError(f"only plain JSON can be kept: {error}") from error
 
 
 def from_json(text: str) -> Any:

@@ -12,8 +12,10 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
-from heartbeat.store.port import utc
+from heartbeat.store.port import from_json, utc
+from heartbeat.task import Ref
 
 APPLICATION_ID = 0x48426174
 """In the file's header (the letters HBat): tells our database from another program's."""
@@ -82,6 +84,126 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(
+        "what the rules remember: clocks, windows, own, waiting, incidents, rounds, holds, pauses; the outbox; the log",
+        (
+            """CREATE TABLE clocks (
+                source NOT NULL,
+                id NOT NULL,
+                epoch NOT NULL,
+                began_at TEXT NOT NULL,
+                seen_at TEXT NOT NULL,
+                activity,
+                progress,
+                newest_at TEXT,
+                newest_id,
+                revision,
+                PRIMARY KEY (source, id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE windows (
+                source NOT NULL,
+                position INTEGER NOT NULL,
+                began TEXT NOT NULL,
+                until TEXT NOT NULL,
+                PRIMARY KEY (source, position)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE own (
+                source NOT NULL,
+                id NOT NULL,
+                evidence NOT NULL,
+                at TEXT NOT NULL,
+                PRIMARY KEY (source, id, evidence)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE waiting (
+                source NOT NULL,
+                id NOT NULL,
+                target NOT NULL,
+                since TEXT NOT NULL,
+                PRIMARY KEY (source, id, target)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE incidents (
+                incident NOT NULL PRIMARY KEY,
+                source NOT NULL,
+                id NOT NULL,
+                refs NOT NULL,
+                epoch NOT NULL,
+                title NOT NULL,
+                owner_kind NOT NULL,
+                owner_id NOT NULL,
+                opened_at TEXT NOT NULL,
+                stage NOT NULL,
+                number INTEGER NOT NULL,
+                steps NOT NULL,
+                nudged_at TEXT,
+                recovered_at TEXT,
+                ended_at TEXT,
+                ending,
+                why NOT NULL
+            ) WITHOUT ROWID""",
+            """CREATE TABLE rounds (
+                source NOT NULL,
+                id NOT NULL,
+                used INTEGER NOT NULL,
+                extra INTEGER NOT NULL,
+                idle INTEGER NOT NULL,
+                progress_at TEXT,
+                turn_at TEXT,
+                slot TEXT,
+                warned_at TEXT,
+                paused_at TEXT,
+                PRIMARY KEY (source, id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE holds (
+                source NOT NULL,
+                id NOT NULL,
+                since TEXT NOT NULL,
+                until TEXT NOT NULL,
+                why NOT NULL,
+                author NOT NULL,
+                PRIMARY KEY (source, id)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE pauses (
+                agent NOT NULL PRIMARY KEY,
+                since TEXT NOT NULL,
+                until TEXT,
+                why NOT NULL,
+                author NOT NULL
+            ) WITHOUT ROWID""",
+            """CREATE TABLE outbox (
+                sequence INTEGER PRIMARY KEY,
+                key NOT NULL UNIQUE,
+                kind NOT NULL,
+                target NOT NULL,
+                payload NOT NULL,
+                created_at TEXT NOT NULL,
+                due_at TEXT NOT NULL,
+                task NOT NULL,
+                incident NOT NULL,
+                state NOT NULL,
+                attempts INTEGER NOT NULL,
+                claimed_at TEXT,
+                finished_at TEXT,
+                error NOT NULL,
+                result NOT NULL
+            )""",
+            "CREATE INDEX outbox_by_state ON outbox (state, created_at)",
+            # AUTOINCREMENT: a number that retention freed is never given again, so that who follows the log misses
+            # nothing.
+            """CREATE TABLE log (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                at TEXT NOT NULL,
+                action NOT NULL,
+                message NOT NULL,
+                agent NOT NULL,
+                task NOT NULL,
+                incident NOT NULL,
+                details NOT NULL
+            )""",
+            "CREATE INDEX log_by_time ON log (at)",
+            "CREATE INDEX log_by_agent ON log (agent, sequence)",
+            "CREATE INDEX log_by_task ON log (task, sequence)",
+        ),
+    ),
 )
 
 
@@ -125,6 +247,14 @@ def instant(value: str) -> datetime:
     return utc(datetime.fromisoformat(value))
 
 
+def stamp_if_any(instant: datetime | None) -> str | None:
+    return None if instant is None else stamp(instant)
+
+
+def instant_if_any(value: str | None) -> datetime | None:
+    return None if value is None else instant(value)
+
+
 def bound(value: str) -> str | bytes:
     """Text as SQLite can take it: what UTF-8 cannot hold (lone surrogates of cut emoji, odd file names) as bytes."""
     try:
@@ -141,3 +271,36 @@ def text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogatepass")
     raise TypeError(f"{type(value).__name__} where a text belongs")
+
+
+def bound_if_any(value: str | None) -> str | bytes | None:
+    return None if value is None else bound(value)
+
+
+def text_if_any(value: object) -> str | None:
+    return None if value is None else text(value)
+
+
+def number(value: object) -> int:
+    """A column's number; raises TypeError where it is none: SQLite keeps a text where it cannot read a number."""
+    if isinstance(value, int):
+        return value
+    raise TypeError(f"{type(value).__name__} where a number belongs")
+
+
+def json_object(value: object) -> dict[str, Any]:
+    """A column's JSON object; raises TypeError or ValueError where it is none."""
+    found = from_json(text(value))
+    if isinstance(found, dict):
+        return found
+    raise TypeError(f"{type(found).__name__} where an object belongs")
+
+
+def ref_values(ref: Ref) -> tuple[str | bytes, str | bytes]:
+    """A ref as the columns `source` and `id` hold it."""
+    return bound(ref.source), bound(ref.id)
+
+
+def ref_of(source: object, id_: object) -> Ref:
+    """The inverse of `ref_values`."""
+    return Ref(text(source), text(id_))

@@ -23,10 +23,8 @@ from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store, open_store_read_only
 from heartbeat.store.port import Link, Receipt, Store, Tombstone
 from heartbeat.task import Ref
-from tests.support.receipts import MINUTE, NOW, RECEIPT, receipt
+from tests.support.receipts import CARD, DAY, ISSUE, LINE, MINUTE, NOW, RECEIPT, receipt
 
-CARD, ISSUE, LINE = Ref("workboard", "c1"), Ref("multica", "i1"), Ref("todo", "TODO.md#a")
-DAY = timedelta(days=1)
 ODD_TEXTS = ("", "任务 🫀", "a\x00b", "cut \ud83d emoji", "\ud83d\ude00 as two halves", "'; DROP TABLE receipts; --")
 
 

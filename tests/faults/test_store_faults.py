@@ -8,20 +8,22 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from heartbeat.errors import Exit, StateError
 from heartbeat.store import opening, schema
-from heartbeat.store.locks import shared
+from heartbeat.store.locks import Lock, shared, try_exclusive
 from heartbeat.store.opening import open_store, open_store_read_only
 from heartbeat.store.port import Link, Store
 from heartbeat.store.sqlite import SqliteStore
 from heartbeat.task import Ref
 from tests.support.child import child, mount_namespace, run
-from tests.support.receipts import MINUTE, NOW, receipt
+from tests.support.receipts import MINUTE, NOW, receipt, remember, remembered
 
 LATER = NOW + timedelta(hours=1)
 QUARANTINED = "state.db.corrupt-20261121T050000Z"
@@ -42,6 +44,7 @@ def filled(directory: Path) -> Path:
         store.note_sightings(REFS, NOW)
         store.remember_links([Link(ref, Ref("multica", ref.id), "title", NOW) for ref in REFS])
         store.note_complete("todo", "TODO.md", NOW)
+        remember(store)
     return directory
 
 
@@ -52,6 +55,7 @@ def answers(store: Store) -> tuple[object, ...]:
         store.links(),
         store.first_seen(REFS),
         store.last_complete("todo"),
+        *remembered(store),
     )
 
 
@@ -323,6 +327,32 @@ def test_B7_damage_that_shows_in_use_ends_the_command_and_is_mourned_at_the_next
         ("links", "UPDATE links SET second_source = first_source, second_id = first_id"),
         ("sightings", "UPDATE sightings SET first_seen = x'00'"),
         ("completions", "UPDATE completions SET at = 'never'"),
+        ("clocks", "UPDATE clocks SET seen_at = 'noon'"),
+        ("clocks", "UPDATE clocks SET activity = '[1]'"),
+        ("clocks", "UPDATE clocks SET activity = replace(activity, 'claim_heartbeat', 'applause')"),
+        ("clocks", "UPDATE clocks SET progress = x'ff'"),
+        ("clocks", "UPDATE clocks SET newest_id = NULL"),
+        ("windows", "UPDATE windows SET until = 'never'"),
+        ("windows", "UPDATE windows SET position = 'first' WHERE position = 0"),
+        ("own", "UPDATE own SET evidence = 7 WHERE evidence = 'e-1'"),
+        ("waiting", "UPDATE waiting SET since = 'long'"),
+        ("incidents", "UPDATE incidents SET stage = 'forgotten'"),
+        ("incidents", "UPDATE incidents SET refs = '[[1,2]]'"),
+        ("incidents", "UPDATE incidents SET steps = '[[\"nudge\"]]'"),
+        ("incidents", "UPDATE incidents SET number = 'two'"),
+        ("incidents", "UPDATE incidents SET ending = '' WHERE ending IS NOT NULL"),
+        ("incidents", "UPDATE incidents SET owner_kind = 'cat'"),
+        ("rounds", "UPDATE rounds SET used = 'many'"),
+        ("rounds", "UPDATE rounds SET slot = 'noon'"),
+        ("holds", "UPDATE holds SET until = 'never'"),
+        ("pauses", "UPDATE pauses SET author = 7"),
+        ("outbox", "UPDATE outbox SET payload = '[]'"),
+        ("outbox", "UPDATE outbox SET state = 'lost'"),
+        ("outbox", "UPDATE outbox SET kind = 7"),
+        ("outbox", "UPDATE outbox SET attempts = 1.5"),
+        ("outbox", "UPDATE outbox SET finished_at = 'never'"),
+        ("log", "UPDATE log SET details = 'null'"),
+        ("log", "UPDATE log SET at = 7"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -336,6 +366,35 @@ def test_B7_a_row_that_we_never_wrote_is_damage_although_sqlite_finds_nothing(
     with open_store(filled, LATER) as store, pytest.raises(StateError, match=table):
         answers(store)
     assert_mourned(filled, content, table)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_B7_a_thorough_look_decodes_what_no_question_asks_for(filled: Path) -> None:
+    with sqlite3.connect(filled / "state.db") as connection:
+        connection.execute("UPDATE own SET at = 'never'")
+    connection.close()
+    content = (filled / "state.db").read_bytes()
+    with open_store(filled, LATER) as store:
+        assert store.own()
+    (filled / "state.db.suspect").write_text("something showed")
+    assert_mourned(filled, content, "own")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "table", ["clocks", "windows", "own", "waiting", "incidents", "rounds", "holds", "pauses", "outbox", "log"]
+)
+def test_B7_a_spoiled_page_of_any_table_ends_the_command_and_is_mourned_at_the_next(filled: Path, table: str) -> None:
+    with open_store(filled, NOW) as store:
+        assert isinstance(store, SqliteStore)
+        ((page,),) = store._execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+        ((page_size,),) = store._execute("PRAGMA page_size")
+    spoiled = slice((page - 1) * page_size, page * page_size)
+    content = edit(filled / "state.db", lambda content: content.__setitem__(spoiled, b"\xaa" * page_size))
+    with open_store(filled, LATER) as store, pytest.raises(StateError, match=r"state\.db is damaged") as damaged:
+        remembered(store)
+    assert damaged.value.advice
+    assert_mourned(filled, content, "damaged")
 
 
 def test_a_disk_that_spoils_every_new_database_is_told_at_last(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +414,17 @@ def test_a_false_alarm_is_looked_into_and_costs_nothing(filled: Path) -> None:
         assert store.tombstone() is None
         assert len(store.receipts()) == 30
     assert not (filled / "state.db.suspect").exists()
+
+
+def test_I4_an_entry_that_cannot_be_read_is_not_claimed(filled: Path) -> None:
+    with sqlite3.connect(filled / "state.db") as connection:
+        connection.execute("UPDATE outbox SET payload = '[' WHERE key = 'k-1'")
+    connection.close()
+    with open_store(filled, NOW) as store:
+        with pytest.raises(StateError, match="outbox"):
+            store.claim_entry("k-1", NOW)
+        assert isinstance(store, SqliteStore)
+        assert store._execute("SELECT attempts FROM outbox WHERE key = 'k-1'") == [(1,)]
 
 
 def test_a_beat_that_meets_a_damaged_row_is_undone_as_a_whole(filled: Path) -> None:
@@ -757,6 +827,23 @@ def test_first_runs_at_the_same_moment_make_one_database_and_lose_nothing(direct
         assert len(store.receipts()) == 10
         assert store.tombstone() is None
     assert not list(directory.glob("*.corrupt*"))
+
+
+def test_a_first_run_that_another_one_overtakes_goes_on_beside_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has made the database and works with it for longer than anybody waits."""
+    with ExitStack() as others, monkeypatch.context() as patched:
+
+        def overtaken(*arguments: Any, **named: Any) -> AbstractContextManager[Lock]:
+            patched.undo()
+            others.enter_context(open_store(directory, NOW))
+            return try_exclusive(*arguments, **named)
+
+        patched.setattr(opening, "try_exclusive", overtaken)
+        with open_store(directory, NOW, busy_timeout=5) as store:
+            store.add_receipt(receipt(1))
+            assert store.tombstone() is None
 
 
 def test_a_database_renamed_while_in_use_does_not_swallow_receipts(filled: Path) -> None:

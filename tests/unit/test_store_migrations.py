@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import pytest
 
 from heartbeat.errors import StateError
 from heartbeat.store import schema
+from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store, open_store_read_only
+from heartbeat.store.port import Link, Store
 from heartbeat.store.schema import MIGRATIONS, Migration
 from heartbeat.store.sqlite import SqliteStore
 from tests.support.child import child
-from tests.support.receipts import NOW, receipt
+from tests.support.receipts import CARD, ISSUE, LINE, NOW, receipt, remember, remembered
 
-INCIDENTS = Migration(
-    "incidents", ("CREATE TABLE incidents (id INTEGER PRIMARY KEY)", "CREATE INDEX by_id ON incidents (id)")
-)
+NOTES = Migration("notes", ("CREATE TABLE notes (id INTEGER PRIMARY KEY)", "CREATE INDEX by_id ON notes (id)"))
 STEPS = Migration("steps", ("CREATE TABLE steps (id INTEGER)", "INSERT INTO steps SELECT pid FROM receipts"))
 BROKEN = Migration("broken", ("CREATE TABLE half (id)", "CREATE TABLE receipts (id)"))
 UNFITTING = Migration(
@@ -37,7 +38,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def later(directory: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A later heartbeat, with two more migrations, comes upon that directory."""
-    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, INCIDENTS, STEPS))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, NOTES, STEPS))
     return monkeypatch
 
 
@@ -58,7 +59,7 @@ def test_the_missing_steps_are_taken_in_order_and_everything_is_kept(directory: 
         assert store._execute("SELECT id FROM steps") == [(4711,), (4711,)]
     version, tables = facts(directory / "state.db")
     assert version == len(MIGRATIONS) + 2
-    assert {"incidents", "steps", "receipts"} <= tables
+    assert {"notes", "steps", "receipts"} <= tables
     with open_store(directory, NOW) as store:
         assert isinstance(store, SqliteStore)
         assert store._execute("SELECT count(*) FROM steps") == [(2,)], "a step is taken once"
@@ -84,7 +85,7 @@ def test_a_step_that_fails_changes_nothing_and_is_not_taken_for_damage(
 ) -> None:
     before = (directory / "state.db").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "MIGRATIONS", (*MIGRATIONS, INCIDENTS, step))
+        patched.setattr(schema, "MIGRATIONS", (*MIGRATIONS, NOTES, step))
         with pytest.raises(StateError, match="could not be brought up to date") as refused:
             open_store(directory, NOW)
         assert refused.value.advice
@@ -117,8 +118,8 @@ from pathlib import Path
 from heartbeat.store import schema
 from heartbeat.store.opening import open_store
 from tests.support.receipts import NOW
-from tests.unit.test_store_migrations import INCIDENTS, STEPS
-schema.MIGRATIONS = (*schema.MIGRATIONS, INCIDENTS, STEPS)
+from tests.unit.test_store_migrations import NOTES, STEPS
+schema.MIGRATIONS = (*schema.MIGRATIONS, NOTES, STEPS)
 print("ready")
 input()
 with open_store(Path(sys.argv[1]), NOW, busy_timeout=30) as store:
@@ -133,6 +134,78 @@ def test_two_processes_that_upgrade_at_the_same_moment_take_each_step_once(direc
         for each in (one, two):
             each.go_on()
         assert [each.line() for each in (one, two)] == ["[(2,)] 2"] * 2
+
+
+@pytest.fixture
+def first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory as the first heartbeat made and used it: receipts, links, sightings, complete reads."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        with open_store(tmp_path, NOW) as store:
+            store.add_receipt(receipt(1))
+            store.remember_links([Link(CARD, ISSUE, "title", NOW)])
+            store.note_sightings([LINE], NOW)
+            store.note_complete("todo", "t", NOW)
+    version, tables = facts(tmp_path / "state.db")
+    assert version == 1
+    assert tables == {"receipts", "links", "sightings", "completions", "tombstones"}
+    return tmp_path
+
+
+def first_answers(store: Store) -> tuple[object, ...]:
+    return store.receipts(), store.links(), store.first_seen([LINE]), store.last_complete("todo"), store.tombstone()
+
+
+FIRST_ANSWERS = ((receipt(1),), (Link(CARD, ISSUE, "title", NOW),), {LINE: NOW}, NOW, None)
+
+
+def test_a_database_of_the_first_version_keeps_everything_and_learns_to_remember(first_version: Path) -> None:
+    twin = MemoryStore()
+    nothing = remembered(twin)
+    remember(twin)
+    with open_store(first_version, NOW) as store:
+        assert first_answers(store) == FIRST_ANSWERS
+        assert remembered(store) == nothing
+        remember(store)
+    with open_store(first_version, NOW) as store:
+        assert first_answers(store) == FIRST_ANSWERS
+        assert remembered(store) == remembered(twin)
+    assert facts(first_version / "state.db")[0] == len(MIGRATIONS)
+
+
+def test_B3_looking_at_a_database_of_the_first_version_answers_that_nothing_is_remembered_yet(
+    first_version: Path,
+) -> None:
+    before = (first_version / "state.db").read_bytes()
+    with open_store_read_only(first_version) as store:
+        assert first_answers(store) == FIRST_ANSWERS
+        assert remembered(store) == remembered(MemoryStore())
+        assert store.entry("any") is None
+        with pytest.raises(StateError, match="reading only"):
+            remember(store)
+    assert (first_version / "state.db").read_bytes() == before
+    assert facts(first_version / "state.db")[0] == 1
+
+
+@pytest.mark.parametrize("table", ["clocks", "outbox", "sqlite_sequence"])
+def test_a_database_of_this_version_without_one_of_its_tables_is_damaged(directory: Path, table: str) -> None:
+    with sqlite3.connect(directory / "state.db") as connection:
+        if table.startswith("sqlite_"):
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("DELETE FROM sqlite_master WHERE name = ?", (table,))
+        else:
+            connection.execute(f"DROP TABLE {table}")
+    connection.close()
+    with open_store(directory, NOW) as store:
+        tombstone = store.tombstone()
+        assert tombstone is not None
+        assert table in tombstone.reason
+
+
+def test_a_released_step_never_changes() -> None:
+    """Databases that took it are out there; what is missing comes as another step."""
+    digests = [hashlib.sha256("\n".join(migration.statements).encode()).hexdigest()[:16] for migration in MIGRATIONS]
+    assert digests[:1] == ["1a33add7bc2de654"]
 
 
 def test_each_released_step_says_what_it_adds() -> None:

@@ -1,0 +1,125 @@
+"""What a store in memory holds, how a record is kept there, and what retention drops from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds, Window
+from heartbeat.store.port import UNFINISHED, Entry, Link, LogEntry, Receipt, Tombstone, from_json, to_json, utc
+from heartbeat.task import Ref
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(slots=True)
+class Contents:
+    """Everything that a store keeps. The records are frozen and in UTC; see `kept`."""
+
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    """By id, in the order in which they were recorded."""
+    links: dict[tuple[Ref, Ref], Link] = field(default_factory=dict)
+    sightings: dict[Ref, tuple[datetime, datetime]] = field(default_factory=dict)
+    """First seen, last seen."""
+    completions: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    clocks: dict[Ref, Clock] = field(default_factory=dict)
+    windows: dict[str, tuple[Window, ...]] = field(default_factory=dict)
+    """Earliest first; a source without any has no entry."""
+    own: dict[tuple[Ref, str], datetime] = field(default_factory=dict)
+    waiting: dict[tuple[Ref, str], datetime] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    rounds: dict[Ref, Rounds] = field(default_factory=dict)
+    holds: dict[Ref, Hold] = field(default_factory=dict)
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    outbox: dict[str, Entry] = field(default_factory=dict)
+    """By key, in the order in which they were recorded."""
+    log: dict[int, LogEntry] = field(default_factory=dict)
+    """By sequence, in order."""
+    logged: int = 0
+    """The newest sequence ever given."""
+    tombstone: Tombstone | None = None
+
+    def copy(self) -> Contents:
+        """Another one with the same records, which changes by itself."""
+        copies: dict[str, Any] = {
+            each.name: dict(records) for each in fields(self) if isinstance(records := getattr(self, each.name), dict)
+        }
+        return replace(self, **copies)
+
+    def newest_receipts(self) -> dict[str, Receipt]:
+        """What was recorded last for each agent."""
+        return {receipt.agent: receipt for receipt in self.receipts.values()}
+
+    def forget_before(self, limit: datetime) -> int:
+        """Retention, as the port describes it; how many records went."""
+        newest = {receipt.id for receipt in self.newest_receipts().values()}
+        # The rounds come before the sightings and clocks, which tell how lately their item was there.
+        return sum(
+            (
+                _drop(self.receipts, lambda receipt: receipt.started_at < limit and receipt.id not in newest),
+                _drop(self.rounds, lambda rounds: max(self._times(rounds), default=limit) < limit),
+                _drop(self.sightings, lambda seen: seen[1] < limit),
+                _drop(self.clocks, lambda clock: clock.seen_at < limit),
+                self._forget_windows(limit),
+                _drop(self.own, lambda at: at < limit),
+                _drop(self.incidents, lambda one: not one.open and (one.ended_at or one.opened_at) < limit),
+                _drop(self.holds, lambda hold: hold.until < limit),
+                _drop(self.pauses, lambda pause: pause.until is not None and pause.until < limit),
+                _drop(
+                    self.outbox,
+                    lambda entry: entry.state not in UNFINISHED and (entry.finished_at or entry.created_at) < limit,
+                ),
+                _drop(self.log, lambda entry: entry.at < limit),
+            )
+        )
+
+    def _times(self, rounds: Rounds) -> list[datetime]:
+        """All that is known of when an item with rounds was worked on or there."""
+        clock, (_, last_seen) = self.clocks.get(rounds.ref), self.sightings.get(rounds.ref, (None, None))
+        times = (
+            rounds.turn_at,
+            rounds.slot,
+            rounds.progress_at,
+            rounds.warned_at,
+            rounds.paused_at,
+            last_seen,
+            clock.seen_at if clock else None,
+        )
+        return [time for time in times if time is not None]
+
+    def _forget_windows(self, limit: datetime) -> int:
+        before = sum(map(len, self.windows.values()))
+        left = {
+            source: tuple(window for window in windows if window.until >= limit)
+            for source, windows in self.windows.items()
+        }
+        self.windows = {source: windows for source, windows in left.items() if windows}
+        return before - sum(map(len, self.windows.values()))
+
+
+def kept(value: _Value) -> _Value:
+    """A record as every store gives it back: times in UTC, plain JSON in its mappings. Raises ValueError."""
+    return _kept(value)  # type: ignore[no-any-return]
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, tuple):
+        return tuple(map(_kept, value))
+    if isinstance(value, Mapping):
+        return from_json(to_json(value))
+    if is_dataclass(value) and not isinstance(value, type | Ref):
+        return replace(value, **{each.name: _kept(getattr(value, each.name)) for each in fields(value)})
+    return value
+
+
+def _drop(records: dict[_Key, _Value], old: Callable[[_Value], bool]) -> int:
+    """Drops the old ones, and says how many they were."""
+    gone = [key for key, record in records.items() if old(record)]
+    for key in gone:
+        del records[key]
+    return len(gone)
