@@ -1,0 +1,31 @@
+"""What waits for an agent's next worklist (rules L1, O3): read it, and mark as delivered what a receipt shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from heartbeat.notify.roles import level_of
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, Store
+
+
+def inbox(store: Store, agent: str, limit: int | None = None) -> tuple[Entry, ...]:
+    """At most `limit` messages that the agent has not been shown: the most urgent first, the newest first among equals.
+
+    Raises StateError.
+    """
+    waiting = store.entries(kind=EntryKind.INBOX, states=UNFINISHED, target=agent)
+    ordered = sorted(waiting, key=lambda entry: (-level_of(entry).rank, -entry.created_at.timestamp()))
+    return tuple(ordered[:limit])
+
+
+def shown(store: Store, keys: Iterable[str], receipt_id: str, at: datetime) -> None:
+    """The messages stood on the worklist that the receipt is about. Keys that are unknown or settled are passed over.
+
+    Opens no transaction of its own: call it in the one that keeps the receipt, so that both are kept or neither.
+    Raises StateError.
+    """
+    for key in keys:
+        entry = store.entry(key)
+        if entry is not None and entry.state in UNFINISHED:
+            store.settle_entry(key, EntryState.DONE, at, result=f"on the worklist of receipt {receipt_id}")
