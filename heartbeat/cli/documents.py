@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heartbeat.beat import Beat, Patrol, Tick
-from heartbeat.observation import Observation
+from heartbeat.cli.deeds import deeds, letters, pauses
 from heartbeat.instants import to_text
+from heartbeat.observation import Observation
 from heartbeat.rules.backlog import SourceLoad
 from heartbeat.rules.dependencies import Wait
 from heartbeat.store.port import Receipt
@@ -56,12 +57,15 @@ def tick_document(tick: Tick, beat: Beat, patrol: Patrol | None) -> Document:
     if tick.observation is None:
         return {"schema": "heartbeat.tick/1", "agent": beat.agent.id, "skipped": beat.skipped}
     document = {"schema": "heartbeat.tick/1", **_frame(tick.observation), "agent": beat.agent.id}
-    return {**document, "sources": sources(tick.observation), **_beat(beat, patrol)}
+    body = {"sources": sources(tick.observation), **_beat(beat, patrol, tick.observation)}
+    return {**document, **body, "actions": [*pauses(tick), *deeds(tick)]}
 
 
 def ticks_document(tick: Tick, patrols: Mapping[str, Patrol]) -> Document:
     """`heartbeat.ticks/1`: the beats of several agents over one look at the sources."""
-    beats = [{"agent": beat.agent.id, **_beat(beat, patrols.get(beat.agent.id))} for beat in tick.beats]
+    beats = [
+        {"agent": beat.agent.id, **_beat(beat, patrols.get(beat.agent.id), tick.observation)} for beat in tick.beats
+    ]
     if tick.observation is None:
         return {"schema": "heartbeat.ticks/1", "ticks": beats}
     return {
@@ -69,6 +73,7 @@ def ticks_document(tick: Tick, patrols: Mapping[str, Patrol]) -> Document:
         **_frame(tick.observation),
         "sources": sources(tick.observation),
         "ticks": beats,
+        "actions": [*pauses(tick), *deeds(tick)],
     }
 
 
@@ -86,11 +91,19 @@ def _frame(observation: Observation) -> Document:
     return {"generated_at": to_text(observation.at), "degraded": observation.sweep.degraded, "alarms": alarms}
 
 
-def _beat(beat: Beat, patrol: Patrol | None) -> Document:
-    if beat.worklist is None:
+def _beat(beat: Beat, patrol: Patrol | None, observation: Observation | None) -> Document:
+    if beat.worklist is None or observation is None:
         return {"skipped": beat.skipped}
     document: Document = {
-        "tasks": [task(standing) for standing in beat.worklist.standings],
+        "messages": [
+            {"level": level, "title": title, "body": body, "task": entry.task or None, "key": entry.key}
+            for entry, (level, title, body) in zip(beat.inbox, letters(beat), strict=True)
+        ],
+        "attention": [
+            {"key": each.task.key, "title": each.task.title, "reason": each.reason, "incident": each.incident or None}
+            for each in beat.attention
+        ],
+        "tasks": [_worked(standing, observation) for standing in beat.worklist.standings],
         "buckets": dict(beat.worklist.buckets),
         "findings": [finding(found) for found in beat.worklist.findings],
     }
@@ -117,6 +130,20 @@ def sources(observation: Observation) -> list[Document]:
         entry["findings"] = [finding(found) for found in report.findings]
         entries.append(entry)
     return entries
+
+
+def _worked(standing: Standing, observation: Observation) -> Document:
+    """A task of a worklist, with its stall where somebody has begun it."""
+    stall = observation.judgement.stalls.get(standing.task.key)
+    if stall is None:
+        return task(standing)
+    told = {
+        "level": stall.level.value,
+        "idle_seconds": round(stall.idle.total_seconds(), 3),
+        "runtime_seconds": round(stall.runtime.total_seconds(), 3),
+        "reasons": list(stall.reasons),
+    }
+    return {**task(standing), "stall": told}
 
 
 def task(standing: Standing) -> Document:

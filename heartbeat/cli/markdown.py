@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from heartbeat.beat import Beat, Patrol
-from heartbeat.observation import Observation
+from heartbeat.cli.deeds import DECIDE, letters
 from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,
+    Context,
     age_of,
     apart,
     bucket_line,
+    context_of,
     explained,
     last_change,
     load_of,
     nothing_to_do,
     owner_of,
-    titles_of_blockers,
     told_of,
 )
 from heartbeat.instants import to_text
+from heartbeat.observation import Observation
 from heartbeat.systems.base import ReadStatus
 from heartbeat.task import Finding, Item, State
 from heartbeat.worklist import Standing, Worklist
@@ -58,15 +60,17 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     yield from notes
     if notes:
         yield ""
+    yield from _letters(beat)
+    yield from _attention(beat)
     shown = False
-    titles = titles_of_blockers(observation)
+    context = context_of(observation)
     for state, heading in SECTIONS:
         standings, closed = apart(beat.worklist.in_state(state))
         if standings or closed:
             shown = True
             yield f"## {heading} ({len(standings) + closed})"
             yield ""
-            yield from _tasks(standings, limit, titles, observation.at, numbered=state is State.READY)
+            yield from _tasks(standings, limit, context, observation.at, numbered=state is State.READY)
             if closed:
                 yield f"- {closed} more were closed when they were last read"
             yield ""
@@ -77,6 +81,29 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     if patrol is not None:
         yield from _backlog(patrol, observation)
     yield bucket_line(beat.worklist.buckets)
+
+
+def _letters(beat: Beat) -> Iterator[str]:
+    """What the agent must be told before anything else (rule L1)."""
+    told = list(letters(beat))
+    if told:
+        yield f"## Messages ({len(told)})"
+        yield ""
+        for level, title, body in told:
+            yield f"- {level}: {code(title)}"
+            yield f"  - {code(body)}"
+        yield ""
+
+
+def _attention(beat: Beat) -> Iterator[str]:
+    """What heartbeat stopped and somebody has to decide about (rule L2)."""
+    if beat.attention:
+        yield f"## Blocked by heartbeat: {DECIDE} ({len(beat.attention)})"
+        yield ""
+        for each in beat.attention:
+            names = " = ".join(_named(item) for item in each.task.items)
+            yield f"- {names} {code(each.task.title)} of {code(owner_of(each.task.owner))}: {each.reason}"
+        yield ""
 
 
 def _named(item: Item) -> str:
@@ -103,7 +130,7 @@ def _notes(observation: Observation, own: Worklist) -> Iterator[str]:
 
 
 def _tasks(
-    standings: Sequence[Standing], limit: int, titles: Mapping[str, str], now: datetime, *, numbered: bool
+    standings: Sequence[Standing], limit: int, context: Context, now: datetime, *, numbered: bool
 ) -> Iterator[str]:
     for number, standing in enumerate(_first(standings, limit), start=1):
         subject = standing.task
@@ -112,7 +139,7 @@ def _tasks(
         marker = f"{number}." if numbered else "-"
         changed = f", {age}" if (age := last_change(standing, now)) else ""
         yield f"{marker} {names} {code(subject.title)} ({subject.priority.value}{due}{changed})"
-        for reason in explained(standing, titles):
+        for reason in explained(standing, context):
             yield f"{' ' * len(marker)} - {code(reason)}"
     if limit and len(standings) > limit:
         yield f"- … and {len(standings) - limit} more: run with --limit 0"

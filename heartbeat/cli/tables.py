@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import IO, Any, TextIO, cast
 from zoneinfo import ZoneInfo
@@ -13,23 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from heartbeat.beat import Beat, Patrol
-from heartbeat.observation import Observation
+from heartbeat.beat import Beat, Patrol, Tick
+from heartbeat.cli.deeds import DECIDE, deeds, letters, pauses
 from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,
+    Context,
     age_of,
     apart,
     bucket_line,
+    context_of,
     explained,
     last_change,
     load_of,
     nothing_to_do,
     owner_of,
     short_message,
-    titles_of_blockers,
 )
 from heartbeat.instants import format_duration
+from heartbeat.observation import Observation
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST, OwnerLoad
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
@@ -46,6 +48,7 @@ _COLOUR = {
     ReadStatus.FAILED: "bold red",
     ReadStatus.DISABLED: "dim",
 }
+_LEVEL_COLOUR = {"critical": "bold red", "warning": "yellow"}
 _PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
 
 
@@ -106,12 +109,14 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     if beat.worklist is None:
         out.print(cell(beat.skipped))
         return
-    titles = titles_of_blockers(observation)
+    _print_letters(out, beat)
+    _print_attention(out, beat)
+    context = context_of(observation)
     shown = [state for state, _ in SECTIONS if beat.worklist.in_state(state)]
     for state, title in SECTIONS:
         standings = beat.worklist.in_state(state)
         if standings:
-            print_tasks(out, title, standings, titles, observation.at, limit, with_owner=False)
+            print_tasks(out, title, standings, context, observation.at, limit, with_owner=False)
     if not shown:
         out.print()
         out.print(nothing_to_do(observation))
@@ -121,6 +126,41 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     out.print()
     receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt"
     out.print(cell(bucket_line(beat.worklist.buckets) + receipt, "dim"))
+
+
+def _print_letters(out: Console, beat: Beat) -> None:
+    told = list(letters(beat))
+    if not told:
+        return
+    table = grid({"no_wrap": True}, {"overflow": "fold"})
+    for level, title, body in told:
+        said = cell(title, _LEVEL_COLOUR.get(level, ""))
+        table.add_row("", cell(level, "dim"), said.append("\n").append_text(cell(body, "dim")))
+    out.print()
+    out.print(cell(f"Messages ({len(told)})", "bold"))
+    out.print(table)
+
+
+def _print_attention(out: Console, beat: Beat) -> None:
+    if not beat.attention:
+        return
+    table = grid({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
+    for each in beat.attention:
+        said = cell(each.task.title).append("\n").append_text(cell(each.reason, "dim"))
+        table.add_row("", cell(" = ".join(item.key for item in each.task.items)), cell(owner_of(each.task.owner)), said)
+    out.print()
+    out.print(cell(f"Blocked by heartbeat: {DECIDE} ({len(beat.attention)})", "bold"))
+    out.print(table)
+
+
+def print_deeds(out: Console, tick: Tick) -> None:
+    """What was done beyond looking; nothing where nothing was."""
+    done = [*pauses(tick), *deeds(tick)]
+    if done:
+        out.print()
+        out.print(cell(f"Actions ({len(done)})", "bold"))
+        for sentence in done:
+            out.print(cell(f"  {sentence}"))
 
 
 def print_sources(out: Console, observation: Observation) -> None:
@@ -154,7 +194,7 @@ def print_tasks(
     out: Console,
     title: str,
     standings: Sequence[Standing],
-    titles: Mapping[str, str],
+    context: Context,
     now: datetime,
     limit: int,
     *,
@@ -168,7 +208,7 @@ def print_tasks(
         subject = standing.task
         names = " = ".join(item.key for item in subject.items)
         said = cell(subject.title)
-        for reason in explained(standing, titles):
+        for reason in explained(standing, context):
             said.append("\n").append_text(cell(reason, "dim"))
         table.add_row(
             "",

@@ -61,10 +61,10 @@ def tasks(
         from heartbeat.cli import tables, wording
 
         out = tables.console()
-        titles = wording.titles_of_blockers(seen)
+        words = wording.context_of(seen)
         tables.print_sources(out, seen)
         for title, chosen in tables.by_state(standings):
-            tables.print_tasks(out, title, chosen, titles, seen.at, limit, with_owner=agent is None)
+            tables.print_tasks(out, title, chosen, words, seen.at, limit, with_owner=agent is None)
         if not standings:
             out.print()
             out.print(

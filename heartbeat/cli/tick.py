@@ -98,7 +98,8 @@ def worklist(
     team = session.roster.chosen([agent])
     moment = instant(at)
     with session.store(read_only=True) as store:
-        result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
+        seen = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
+        result = beat.Tick(seen.observation, seen.beats)  # what a tick would do is not the agent's business
         _print(result, store, json_output=json_output, format_=format_, limit=limit, single=True)
     finish(result.observation, strict)
 
@@ -140,7 +141,7 @@ def _print_json(result: Tick, patrols: dict[str, Patrol], *, single: bool) -> No
 
 
 def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
-    from heartbeat.cli import markdown
+    from heartbeat.cli import deeds, markdown
 
     for number, beat in enumerate(result.beats):
         if result.observation is None:
@@ -148,6 +149,9 @@ def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> Non
         else:
             text = markdown.worklist(result.observation, beat, patrols.get(beat.agent.id), limit)
             typer.echo(text if number == 0 else f"\n{text}", nl=False)
+    done = [*deeds.pauses(result), *deeds.deeds(result)]
+    if done:
+        typer.echo("\n".join(("", "## Actions", "", *(f"- {markdown.code(sentence)}" for sentence in done))))
 
 
 def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
@@ -162,3 +166,4 @@ def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
     for beat in result.beats:
         out.print()
         tables.print_beat(out, result.observation, beat, patrols.get(beat.agent.id), limit)
+    tables.print_deeds(out, result)

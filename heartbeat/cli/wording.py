@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from heartbeat.observation import Observation
 from heartbeat.cli.terminal import clipped
 from heartbeat.instants import format_duration
+from heartbeat.observation import Observation
 from heartbeat.rules.backlog import OwnerLoad
+from heartbeat.rules.stall import Level, Stall
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import CLOSED, Owner, OwnerKind, State
 from heartbeat.worklist import Standing
@@ -42,18 +44,32 @@ def owner_of(owner: Owner) -> str:
     return f"{known} (a person)" if owner.kind is OwnerKind.PERSON else owner.id
 
 
-def titles_of_blockers(observation: Observation) -> Mapping[str, str]:
-    """Titles of the tasks that others wait for, by key: people do not know a card by its id."""
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a task's reasons are told with: titles of the tasks that others wait for (people do not know a card by its
+    id), and what stands still, both by task key."""
+
+    titles: Mapping[str, str]
+    stalls: Mapping[str, Stall]
+
+
+def context_of(observation: Observation) -> Context:
+    """The context of one look."""
     standings = observation.assessment.standings
     blockers = {wait.blocker for standing in standings for wait in standing.waits}
-    return {standing.task.key: standing.task.title for standing in standings if standing.task.key in blockers}
+    titles = {standing.task.key: standing.task.title for standing in standings if standing.task.key in blockers}
+    stuck = {key: each for key, each in observation.judgement.stalls.items() if each.level is not Level.NONE}
+    return Context(titles, stuck)
 
 
-def explained(standing: Standing, titles: Mapping[str, str]) -> Iterator[str]:
-    """The reasons, with the title of what is waited for."""
+def explained(standing: Standing, context: Context) -> Iterator[str]:
+    """The reasons, with the title of what is waited for, and that the task stands still where it does."""
+    stall = context.stalls.get(standing.task.key)
+    if stall is not None:
+        yield f"stalled ({stall.level.value}): {stall.reasons[0]}"
     blockers = {wait.reason: wait.blocker for wait in standing.waits}
     for reason in standing.reasons:
-        title = titles.get(blockers.get(reason) or "")
+        title = context.titles.get(blockers.get(reason) or "")
         yield f"{reason}: {clipped(title, _TITLE)}" if title else reason
 
 
