@@ -228,7 +228,7 @@ def test_a_failed_beat_is_on_record_too(team: Path, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("no luck")
 
     with monkeypatch.context() as patched:
-        patched.setattr("heartbeat.beat.assess", broken)
+        patched.setattr("heartbeat.observation.assess", broken)
         done = heartbeat("tick", "coo", cwd=team)
     assert done.code == 70
     assert "a bug: RuntimeError: no luck" in done.err

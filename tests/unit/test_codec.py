@@ -23,6 +23,7 @@ from heartbeat.task import (
     Item,
     Owner,
     OwnerKind,
+    Presence,
     Priority,
     Ref,
     Status,
@@ -58,8 +59,11 @@ items = st.builds(
     depends_on=st.lists(st.builds(Dependency, st.sampled_from(DependencyKind), texts), max_size=2).map(tuple),
     parent=st.none() | texts,
     stage=st.none() | st.integers(),
+    creator=st.builds(Owner, st.sampled_from(OwnerKind), texts),
+    reclaimed=st.booleans(),
 )
-evidence = st.builds(Evidence, refs, instants, st.sampled_from(EvidenceKind), texts)
+evidence = st.builds(Evidence, refs, instants, st.sampled_from(EvidenceKind), texts, st.booleans())
+presences = st.builds(Presence, texts, st.booleans(), st.none() | instants, texts, st.none() | refs)
 rejected = st.builds(Rejected, texts, st.none() | texts, texts, texts)
 findings = st.builds(Finding, texts, texts, st.lists(refs, max_size=2).map(tuple))
 kinds = st.none() | st.sampled_from(FailureKind)
@@ -100,7 +104,10 @@ FULL_ITEM = Item(
     depends_on=(Dependency(DependencyKind.STAGE, "BIZ-30"),),
     parent="i-0",
     stage=2,
+    creator=Owner(OwnerKind.PERSON, "vincent"),
+    reclaimed=True,
 )
+FULL_PRESENCE = Presence("coo", True, NOW, "agent:coo:main", Ref("multica", "i-1"))
 FULL_REPORT = SourceReport(
     source="multica",
     status=ReadStatus.PARTIAL,
@@ -130,6 +137,11 @@ def test_evidence_survives_exactly(evidence: Evidence) -> None:
     assert codec.decode_evidence(through_json(codec.encode_evidence(evidence))) == evidence
 
 
+@given(presences)
+def test_T7_who_is_at_work_survives_exactly(presence: Presence) -> None:
+    assert codec.decode_presence(through_json(codec.encode_presence(presence))) == presence
+
+
 @given(rejected)
 def test_S10_a_rejected_record_survives_exactly(rejected: Rejected) -> None:
     assert codec.decode_rejected(through_json(codec.encode_rejected(rejected))) == rejected
@@ -150,6 +162,7 @@ def test_a_report_survives_exactly(report: SourceReport) -> None:
     [
         (FULL_ITEM, lambda full: codec.decode_item(codec.encode_item(full))),
         (FULL_REPORT, lambda full: codec.decode_report(codec.encode_report(full))),
+        (FULL_PRESENCE, lambda full: codec.decode_presence(codec.encode_presence(full))),
     ],
 )
 def test_no_field_is_forgotten_when_the_vocabulary_grows(full: Any, there_and_back: Callable[[Any], Any]) -> None:
