@@ -1,16 +1,16 @@
 """A stand-in for the multica command (contract 1), which talks to a server over HTTP as the real one does.
 
-`install` writes it as an executable into a directory. It imports nothing but the standard library, since it runs as a
-program of its own. A file beside it says how it behaves, another keeps what it was called with. What the real command
+`install` puts an executable into a directory. It imports nothing but the standard library, since it runs as a program
+of its own. A file beside it says how it behaves, another keeps what it was called with. What the real command
 can do besides is not known here and fails loudly: an unknown word, an unknown flag.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +22,15 @@ BEHAVIOUR = "multica.behaviour.json"
 CALLS = "multica.calls.jsonl"
 VERSION = "0.4.32"
 
+_LAUNCHER = """#!{python} -IS
+import sys
+
+sys.path.append({folder!r})
+import fake_multica_cli
+
+sys.exit(fake_multica_cli.main())
+"""
+"""Imports this module, whose bytecode is kept, instead of being it: it is started hundreds of times."""
 _GLOBAL_FLAGS = {
     "server-url": True,
     "workspace-id": True,
@@ -57,7 +66,7 @@ def install(directory: Path, **behaviour: Any) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / "multica"
-    program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text('utf-8')}", "utf-8")
+    program.write_text(_LAUNCHER.format(python=sys.executable, folder=str(Path(__file__).parent)), "utf-8")
     program.chmod(0o755)
     behave(program, **behaviour)
     return program
@@ -189,21 +198,20 @@ class Context:
             headers["Authorization"] = f"Bearer {self.token}"
         if self.workspace:
             headers["X-Workspace-ID"] = self.workspace
-        content = None if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self._timeout())
+        content = b"" if body is None else json.dumps(body).encode()
+        if body is not None:
+            headers["Content-Length"] = str(len(content))
+        lines = [f"{method} {parts.path}{target} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items())]
+        request = "\r\n".join((*lines, "", "")).encode() + content
         try:
-            connection.request(method, parts.path + target, content, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
+            return _exchange((parts.hostname or "", parts.port or 80), request, self._timeout())
         except TimeoutError as error:
             raise self._network(method, target, "timeout", "network_timeout", error) from None
         except ConnectionRefusedError as error:
             raise self._network(method, target, "network", "network_refused", error) from None
-        except (OSError, http.client.HTTPException) as error:
-            kind = "network_dns" if type(error).__name__ == "gaierror" else "network_offline"
+        except (OSError, ValueError) as error:
+            kind = "network_dns" if isinstance(error, socket.gaierror) else "network_offline"
             raise self._network(method, target, "network", kind, error) from None
-        finally:
-            connection.close()
 
     def _network(self, method: str, target: str, sentence: str, kind: str, error: Exception) -> Failure:
         return Failure(2, self.say(sentence), f'[debug] network: op="{method} {target}" kind={kind} cause={error}')
@@ -222,6 +230,21 @@ class Context:
             return Failure(1, self.say("conflict_with") + told if told else self.say("conflict"), debug)
         sentence, code = _STATUS_SENTENCES.get(status, ("server" if status >= 500 else "unknown", 1))
         return Failure(code, self.say(sentence), debug)
+
+
+def _exchange(address: tuple[str, int], request: bytes, timeout: float) -> tuple[int, bytes]:
+    """Status and body of the answer. A few lines of its own, since http.client takes longer to import than the rest."""
+    with socket.create_connection(address, timeout) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as stream:
+            answer = stream.read()
+    head, _, content = answer.partition(b"\r\n\r\n")
+    if not head:
+        raise ConnectionResetError("there was no answer")
+    length = re.search(rb"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
+    if length and len(content) < int(length[1]):
+        raise ConnectionResetError("the answer was cut off")
+    return int(head.split(None, 2)[1]), content
 
 
 def _server_url(text: str) -> str:
@@ -280,21 +303,22 @@ def resolve(context: Context, reference: str) -> Any:
     return context.call("resolve issue", "GET", f"/api/issues/{quote(reference)}")
 
 
-def resolve_assignee(context: Context, assignee: str) -> None:
+def resolve_assignee(context: Context, assignee: str) -> dict[str, str]:
     """Three requests to find out whom an id belongs to. Whatever fails here ends with 1 (contract 1.2)."""
-    known: list[Any] = []
-    for path, query in (
-        (f"/api/workspaces/{context.workspace}/members", {}),
-        ("/api/agents", {"workspace_id": context.workspace}),
-        ("/api/squads", {}),
+    known: dict[str, str] = {}
+    for kind, path, query in (
+        ("member", f"/api/workspaces/{context.workspace}/members", {}),
+        ("agent", "/api/agents", {"workspace_id": context.workspace}),
+        ("squad", "/api/squads", {}),
     ):
         try:
             rows = context.call("resolve assignee", "GET", path, **query)
         except Failure as failure:
             raise Failure(1, f"resolve assignee: {failure.text}", failure.debug) from None
-        known += [row.get("user_id") or row["id"] for row in rows]
+        known |= {row.get("user_id") or row["id"]: kind for row in rows}
     if assignee not in known:
         raise Failure(1, f'resolve assignee: no member, agent, or squad found with ID "{assignee}"')
+    return {"assignee_type": known[assignee], "assignee_id": assignee}
 
 
 def issue_list(context: Context, words: list[str]) -> None:
@@ -349,6 +373,21 @@ def issue_status(context: Context, words: list[str]) -> None:
     print(f"Issue {issue['identifier']} status changed to {status}.", file=sys.stderr)
     if context.json:
         show(context, changed)
+
+
+def issue_update(context: Context, words: list[str]) -> None:
+    flags = context.flags
+    issue = resolve(context, words[0])
+    body: dict[str, Any] = {name: flags.last(name) for name in ("title", "status", "priority") if flags.given(name)}
+    if flags.given("assignee-id"):
+        body |= resolve_assignee(context, flags.last("assignee-id"))
+    if not body:
+        raise Failure(1, "no fields to update; use flags like --title, --status, --priority, --assignee, etc.")
+    if flags.given("no-start"):
+        body["suppress_run"] = True
+    flags.values.setdefault("output", ["json"])
+    changed = context.call("update issue", "PUT", f"/api/issues/{issue['id']}", body)
+    show(context, changed)
 
 
 def comment_add(context: Context, words: list[str]) -> None:
@@ -501,11 +540,13 @@ _LIST_FLAGS = dict.fromkeys(
     ("status", "priority", "assignee-id", "limit", "offset", "sort", "direction"),
     True,
 )
+_UPDATE_FLAGS = dict.fromkeys(("title", "status", "priority", "assignee-id"), True)
 _COMMENT_FLAGS = {"content": True, "content-file": True, "parent": True, "attachment": True, "content-stdin": False}
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("issue", "list"): Command(issue_list, 0, {**_LIST_FLAGS, "full-id": False, **_OUTPUT}),
     ("issue", "get"): Command(issue_get, 1, _OUTPUT),
     ("issue", "status"): Command(issue_status, 2, {"no-start": False, **_OUTPUT}),
+    ("issue", "update"): Command(issue_update, 1, {**_UPDATE_FLAGS, "no-start": False, **_OUTPUT}),
     ("issue", "runs"): Command(issue_runs, 1, {"full-id": False, **_OUTPUT}),
     ("issue", "comment", "add"): Command(comment_add, 1, {**_COMMENT_FLAGS, **_OUTPUT}),
     ("issue", "comment", "list"): Command(
@@ -598,7 +639,9 @@ def execute(arguments: Sequence[str], environment: Mapping[str, str], behaviour:
 
 
 def main() -> int:
-    here = Path(__file__).resolve()
+    here = Path(sys.argv[0]).resolve()
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     behaviour = json.loads(here.with_name(BEHAVIOUR).read_text("utf-8"))
     told = {name: value for name, value in os.environ.items() if name.startswith(("MULTICA_", "LC_", "LANG"))}
     with here.with_name(CALLS).open("a", encoding="utf-8") as log:
@@ -609,9 +652,3 @@ def main() -> int:
     if "banner" in behaviour:
         print(behaviour["banner"])
     return execute(sys.argv[1:], os.environ, behaviour)
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    sys.exit(main())

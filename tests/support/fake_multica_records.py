@@ -50,6 +50,8 @@ class MulticaRecords:
     """One workspace with two people, two agents and a squad that Codex leads; tests add issues, runs and comments."""
 
     modern: bool = True
+    heeds_quiet: bool = True
+    """False is a server from before 0.3.28: it starts runs whatever `suppress_run` says, and knows no stages."""
     now: datetime = datetime(2026, 11, 21, 3, 0, 0, 4512, tzinfo=UTC)
     prefix: str = "ACM"
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: ALICE})
@@ -67,6 +69,8 @@ class MulticaRecords:
     ignores_offset: bool = False
     writes: list[str] = field(default_factory=list)
     """Everything that a request changed, in words; what a test sets up is not among it."""
+    started: list[str] = field(default_factory=list)
+    """Every run that a request started, or would have started had none been waiting: `ACM-1 <agent>`."""
 
     def __post_init__(self) -> None:
         self.add_workspace(WORKSPACE_ID, "Acme", "acme")
@@ -252,6 +256,13 @@ class MulticaRecords:
 
     # What the API shows.
 
+    def agent_json(self, agent: Json) -> Json:
+        """An agent that has a run going is working, whatever else it was; a run that waits is not going."""
+        going = any(
+            run["agent_id"] == agent["id"] and run["status"] in ACTIVE_RUNS - {"queued"} for run in self.runs.values()
+        )
+        return {**agent, "status": "working" if going and agent["status"] == "idle" else agent["status"]}
+
     def identifier(self, issue: Json) -> str:
         return f"{self.prefix}-{issue['number']}"
 
@@ -262,6 +273,8 @@ class MulticaRecords:
         if not self.modern:
             for name in ("status_category", "revision", "last_activity_at"):
                 del shown[name]
+        if not self.heeds_quiet:
+            del shown["stage"]
         if not labels:
             del shown["labels"]
         return shown

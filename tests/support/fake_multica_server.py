@@ -20,6 +20,8 @@ from tests.support.fake_multica_records import Json, RefusalError
 from tests.support.fake_multica_state import MulticaState
 
 VERSION = "0.4.32"
+WRITES = "writes"
+"""Every method but GET."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LONG = 60.0
 """How long a hanging answer would hang if nobody closed the server."""
@@ -59,7 +61,7 @@ class Response:
 
 @dataclass
 class Fault:
-    """Breaks the requests whose method and path match: all of them, or the first `times`.
+    """Breaks the requests whose method and path match: all of them, or the first `times`; `method` may be WRITES.
 
     With `after` the request is carried out first and only its answer is lost.
     """
@@ -71,7 +73,8 @@ class Fault:
     after: bool = False
 
     def applies(self, method: str, path: str) -> bool:
-        return self.times != 0 and self.method in {None, method} and re.search(self.path, path) is not None
+        wanted = method != "GET" if self.method == WRITES else self.method in {None, method}
+        return self.times != 0 and wanted and re.search(self.path, path) is not None
 
     def use(self) -> None:
         if self.times is not None:
@@ -235,6 +238,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:
@@ -337,7 +341,8 @@ def _children(state: MulticaState, request: Request, reference: str) -> Response
 
 def _agents(state: MulticaState, request: Request) -> Response:
     hidden = request.query.get("include_archived") != "true"
-    return Response(value=[agent for agent in state.agents.values() if not (hidden and agent["archived_at"])])
+    shown = [agent for agent in state.agents.values() if not (hidden and agent["archived_at"])]
+    return Response(value=[state.agent_json(agent) for agent in shown])
 
 
 def _statuses(state: MulticaState, request: Request) -> Response:

@@ -76,7 +76,7 @@ class MulticaState(MulticaRecords):
         starts = self._starts_by_status(before, self.category(issue)) if "status" in changes else False
         if "assignee_id" in changes and issue["assignee_type"] in {"agent", "squad"}:
             starts = starts or self.category(issue) != "backlog"
-        if starts and patch.get("suppress_run") is not True:
+        if starts and not (self.heeds_quiet and patch.get("suppress_run") is True):
             self._start_assignee(issue)
         if before not in TERMINAL and self.category(issue) in TERMINAL:
             self._close_barrier(issue)
@@ -232,6 +232,7 @@ class MulticaState(MulticaRecords):
         known = self.agents.get(agent)
         if known is None or (known["permission_mode"] == "private" and known["owner_id"] != ALICE):
             return "blocked"
+        self.started.append(f"{self.identifier(issue)} {agent}")
         for run in self.runs.values():
             pending = run["status"] in {"queued", "dispatched"}
             if pending and (run["issue_id"], run["agent_id"]) == (issue["id"], agent):

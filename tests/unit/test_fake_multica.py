@@ -203,3 +203,19 @@ def test_an_answer_to_a_change_has_no_labels_and_an_old_server_no_revision() -> 
     state.modern = False
     assert not {"revision", "status_category", "last_activity_at"} & set(state.issue_json(issue))
     assert "issue_revision" not in state.comment(issue, {"content": "/note x"})
+
+
+def test_a_server_that_heeds_no_suppression_starts_runs_and_knows_no_stages() -> None:
+    state, issue = state_with_issue(status="backlog")
+    state.heeds_quiet = False
+    assert "stage" not in state.issue_json(issue)
+    state.update(issue, {"status": "todo", "suppress_run": True})
+    assert state.started == [f"ACM-1 {CODEX}"]
+
+
+def test_every_start_is_counted_also_where_a_run_was_waiting_already() -> None:
+    state, issue = state_with_issue()
+    for _ in range(2):
+        state.comment(issue, {"content": "go"})
+    assert len(state.runs) == 1
+    assert state.started == [f"ACM-1 {CODEX}"] * 2

@@ -20,6 +20,7 @@ from heartbeat.task import (
     Item,
     Owner,
     OwnerKind,
+    Presence,
     Priority,
     Ref,
     Status,
@@ -378,6 +379,48 @@ def test_T7_when_runs_cannot_be_known_it_is_said() -> None:
     assert codes(translated) == {"unknown-runs"}
     assert "HTTP 404" in translated.findings[0].message
     assert codes(read(runs=None)) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "identity", "creator"),
+    [
+        ("agent", CODEX, Owner(OwnerKind.AGENT, "architect")),
+        ("agent", REVIEWER, Owner(OwnerKind.AGENT, REVIEWER)),
+        ("member", BOB, Owner(OwnerKind.PERSON, BOB)),
+        ("member", None, NOBODY),
+        ("system", BOB, NOBODY),
+        (ABSENT, ABSENT, NOBODY),
+    ],
+)
+def test_L2_the_creator_is_the_agent_or_the_person_who_made_it(kind: Any, identity: Any, creator: Owner) -> None:
+    assert item(creator_type=kind, creator_id=identity).creator == creator
+
+
+@pytest.mark.parametrize("status", ["queued", "dispatched", "running", "something new"])
+def test_T7_whoever_has_a_run_that_has_not_ended_is_at_work_on_its_issue(status: str) -> None:
+    at = datetime(2026, 11, 21, 3, 2, tzinfo=UTC)
+    presence = read(record(), runs=(run(status=status, agent_id=CODEX.upper(), issue_id=ISSUE_ID.upper()),)).presence
+    assert presence == (Presence("architect", True, at, "run-1", REF),)
+
+
+def test_T7_a_run_of_no_issue_that_came_is_its_agents_all_the_same() -> None:
+    runs = (run(issue_id=""), run(id="run-2", issue_id=PARENT_ID, agent_id=REVIEWER, started_at=None))
+    presence = read(record(), runs=runs).presence or ()
+    assert [(each.agent, each.id, each.ref) for each in presence] == [
+        ("architect", "run-1", None),
+        (REVIEWER, "run-2", None),
+    ]
+    assert presence[1].at == datetime(2026, 11, 21, 3, 1, tzinfo=UTC)
+
+
+def test_T7_runs_that_have_ended_or_say_nothing_are_nobodys_presence() -> None:
+    runs = (run(status="completed"), run(status="failed"), run(agent_id=None, issue_id=None), None, 7)
+    assert read(record(), runs=runs).presence == ()
+
+
+def test_T7_without_the_list_of_runs_nobody_knows_who_is_at_work() -> None:
+    assert read(record(), runs=None).presence is None
+    assert read(runs=[]).presence == ()
 
 
 def test_runs_of_no_issue_and_runs_that_make_no_sense_are_passed_over() -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PAGE_SIZE = 100
 """The server sends no more on one page, whatever is asked for (contract 2.3)."""
 
+SNAPSHOT = "/api/agent-task-snapshot"
+"""Every active run of the workspace (contract 2.3)."""
+
 _VERSION_SECONDS = 5.0
 _LIST: Mapping[str, str | int] = {"sort": "created_at", "direction": "asc", "limit": PAGE_SIZE}
 """Creation order: nobody can drag an issue to another place in it while it is read (contract 4)."""
@@ -44,8 +47,7 @@ class ApiTransport:
             extra: dict[str, Any] = {}
             if needs_squads(issues):
                 extra |= _best_effort("squads", lambda: client.get("/api/squads").value)
-            if issues.rows:
-                extra |= _best_effort("runs", lambda: client.get("/api/agent-task-snapshot").value)
+            extra |= _best_effort("runs", lambda: client.get(SNAPSHOT).value)
         findings = tuple(Finding("configuration", problem) for problem in self.connection.problems)
         return Fetched(issues.rows, issues.problem, findings, extra)
 

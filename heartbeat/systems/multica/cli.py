@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportError
+from heartbeat.systems.http_words import json_object
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.multica.api import PAGE_SIZE, needs_squads, page_of
 from heartbeat.systems.multica.discovery import Connection, only_workspace
@@ -48,6 +49,11 @@ _STATUS_KINDS = {
     429: FailureKind.RATE_LIMITED,
 }
 _HTTP_STATUS = re.compile(r"^\[debug\] http: \S+ \S+ status=(\d{3})\b", re.MULTILINE)
+_REFUSED_REQUEST = re.compile(r"^\[debug\] http: (\S+) \S+ status=(\d{3}) body=(.*)$", re.MULTILINE)
+_BROKEN_REQUEST = re.compile(r"^\[debug\] network: op=\"(\S+) .*\bkind=(network_\w+)", re.MULTILINE)
+_UNSENT = frozenset({"network_dns", "network_refused", "network_tls"})
+_UNTOLD = frozenset({FailureKind.TIMEOUT, FailureKind.TOO_LARGE, FailureKind.BAD_OUTPUT})
+"""Ways in which a call ends that do not tell what it had done before."""
 _NETWORK_KIND = re.compile(r"^\[debug\] network: .*\bkind=(network_\w+)", re.MULTILINE)
 _UNKNOWN_FLAG = re.compile(r"^(?:Error: )?unknown flag: (--[a-z-]+)\s*$", re.MULTILINE)
 _NOT_JSON = re.compile(r"invalid character .* looking for|unexpected end of JSON input|: (?:unexpected )?EOF\s*$")
@@ -84,7 +90,7 @@ class CommandTransport:
     def fetch(self, deadline: Deadline) -> Fetched:
         """Every issue of the workspace. Squads and active runs have no command of their own; the translation says what
         cannot be known without them. Raises TransportError where not even the first page came."""
-        listing = _Listing(self, deadline, self._workspace(deadline))
+        listing = _Listing(self, deadline, self.workspace(deadline))
         issues = read_every_page(listing.page, page_size=PAGE_SIZE)
         extra: dict[str, Any] = {"runs_problem": "the multica command cannot list the active runs"}
         if needs_squads(issues):
@@ -111,21 +117,42 @@ class CommandTransport:
         return version if isinstance(version, str) and version else None
 
     def call(
-        self, arguments: Sequence[str], deadline: Deadline, *, workspace: str | None = None, stdin: bytes | None = None
+        self,
+        arguments: Sequence[str],
+        deadline: Deadline,
+        *,
+        words: Sequence[str] = (),
+        workspace: str | None = None,
+        stdin: bytes | None = None,
+        writes: bool = False,
     ) -> tuple[Any, str]:
-        """The JSON that `multica … --output json` prints, and the banner around it. Raises TransportError.
+        """The JSON that `multica … --output json` prints, and the banner around it.
 
         A server, workspace and profile of the roster go by flags, a token of the roster by the environment: arguments
-        can be seen by every user of the machine.
+        can be seen by every user of the machine. `words` come last, behind `--`, where nothing in them is a flag.
+        Raises TransportError; for a call that `writes`, with `outcome_unknown` where it may have been carried out.
         """
-        argv = [self.binary, *self._global_flags(workspace), *arguments, "--output", "json"]
-        completed = run(
-            argv, deadline=deadline, environment=self._child_environment(), cwd=_safe_directory(), stdin=stdin
-        )
+        last = ("--", *words) if words else ()
+        argv = [self.binary, *self._global_flags(workspace), *arguments, "--output", "json", *last]
         command = f"`multica {' '.join(takewhile(lambda argument: argument[:1] != '-', arguments))}`"
-        if completed.code != 0:
-            raise _failure(completed, command, self._secrets())
-        return load_json(completed.stdout, what=command)
+        try:
+            completed = run(
+                argv, deadline=deadline, environment=self._child_environment(), cwd=_safe_directory(), stdin=stdin
+            )
+            if completed.code == 0:
+                return load_json(completed.stdout, what=command)
+        except TransportError as error:
+            error.outcome_unknown = writes and error.kind in _UNTOLD
+            raise
+        raise _failure(completed, command, self._secrets(), writes=writes)
+
+    def workspace(self, deadline: Deadline) -> str | None:
+        """The workspace to name: None where the command finds it by itself, else the only one there is. Raises
+        TransportError where there are several."""
+        if self.connection.workspace is not None:
+            return None
+        value, _ = self.call(("workspace", "list", "--full-id"), deadline)
+        return only_workspace(value)
 
     def _global_flags(self, workspace: str | None) -> list[str]:
         flags = (
@@ -142,13 +169,6 @@ class CommandTransport:
 
     def _secrets(self) -> tuple[str, ...]:
         return (self.connection.token.value,) if self.connection.token else ()
-
-    def _workspace(self, deadline: Deadline) -> str | None:
-        """The workspace to name: None where the command finds it by itself, else the only one there is."""
-        if self.connection.workspace is not None:
-            return None
-        value, _ = self.call(("workspace", "list", "--full-id"), deadline)
-        return only_workspace(value)
 
 
 class _Listing:
@@ -202,7 +222,16 @@ class UnknownFlagError(TransportError):
         self.flag = flag
 
 
-def _failure(completed: Completed, command: str, secrets: tuple[str, ...]) -> TransportError:
+class CommandError(TransportError):
+    """The command ended with an error. `status` and `server_error` are what the server answered, where it did."""
+
+    status: int | None = None
+    server_error: str = ""
+
+
+def _failure(
+    completed: Completed, command: str, secrets: tuple[str, ...], *, writes: bool = False
+) -> UnknownFlagError | CommandError:
     """What an exit code above zero means (contract 1.2)."""
     said = completed.stderr
     flag = _UNKNOWN_FLAG.search(said)
@@ -213,7 +242,26 @@ def _failure(completed: Completed, command: str, secrets: tuple[str, ...]) -> Tr
     kind, told = _kind(completed.code, said)
     sentence = said.split("\n[debug] ", 1)[0]
     message = f"{command} ended with exit code {completed.code}{told}: {safe_excerpt(sentence, 300) or 'no word'}"
-    return TransportError(kind, message, advice=_ADVICE.get(kind, ""))
+    error = CommandError(
+        kind, message, advice=_ADVICE.get(kind, ""), outcome_unknown=writes and _may_have_landed(completed.code, said)
+    )
+    refused = _REFUSED_REQUEST.search(said)
+    if refused:
+        error.status = int(refused[2])
+        error.server_error = str(json_object(refused[3].encode()).get("error") or "")
+    return error
+
+
+def _may_have_landed(code: int, said: str) -> bool:
+    """Whether a write may have been carried out although the command failed. It reads before it writes, and where the
+    reading failed nothing was written."""
+    refused = _REFUSED_REQUEST.search(said)
+    if refused:
+        return refused[1] != "GET" and int(refused[2]) in (502, 504)
+    broken = _BROKEN_REQUEST.search(said)
+    if broken:
+        return broken[1] != "GET" and broken[2] not in _UNSENT
+    return code < 0 or code == 2 or _NOT_JSON.search(said) is not None
 
 
 def _kind(code: int, said: str) -> tuple[FailureKind, str]:

@@ -21,6 +21,7 @@ from heartbeat.task import (
     Item,
     Owner,
     OwnerKind,
+    Presence,
     Priority,
     Ref,
     Status,
@@ -76,15 +77,15 @@ _SENTENCES = {
 
 
 def translate(fetched: Fetched, now: datetime, *, agents: Mapping[str, str]) -> Translated:
-    """Issues as they came from any transport to items and evidence.
+    """Issues as they came from any transport to items, evidence and who is at work.
 
     `agents` maps Multica agent UUIDs in lower case to roster ids. `fetched.extra` may hold `squads` and `runs` (lists
     as the API sends them) or, where they could not be read, `squads_problem` and `runs_problem`. A record without an
     id is rejected; everything else that is odd is shown as an item and said in a finding.
     """
     squads = _squad_leaders(fetched.extra.get("squads"))
-    runs = _active_runs(fetched.extra.get("runs"))
-    reader = _Reader(now, agents, squads, runs)
+    runs = active_runs(fetched.extra.get("runs"))
+    reader = _Reader(now, agents, squads, None if runs is None else _by_issue(runs))
     for record in fetched.records:
         reader.read(record)
     findings = [*reader.findings()]
@@ -100,7 +101,13 @@ def translate(fetched: Fetched, now: datetime, *, agents: Mapping[str, str]) -> 
         findings.append(
             Finding("unknown-runs", f"it is not known which agents are at work in Multica right now ({why})")
         )
-    return Translated(tuple(reader.items), tuple(reader.evidence), tuple(reader.rejected), tuple(findings))
+    return Translated(
+        tuple(reader.items),
+        tuple(reader.evidence),
+        tuple(reader.rejected),
+        tuple(findings),
+        None if runs is None else tuple(reader.presences(runs)),
+    )
 
 
 @dataclass(slots=True)
@@ -140,7 +147,7 @@ class _Reader:
     def _read_issue(self, record: Mapping[str, Any], identity: str) -> None:
         ref = Ref(SOURCE, identity)
         notes: set[str] = set()
-        raw_status, status = _status(record)
+        raw_status, status = status_of(record)
         if status is Status.UNKNOWN:
             notes.add("unknown-status")
         identifier = _text(record.get("identifier"))
@@ -165,12 +172,13 @@ class _Reader:
             updated_at=updated_at,
             started_at=min(filter(None, (self._instant(run.get("started_at"), notes) for run in runs)), default=None),
             due=_due(record.get("due_date"), notes),
-            revision=_text(record.get("revision")) or _text(record.get("updated_at")),
+            revision=revision_of(record),
             aliases=(identifier.upper(), identity) if identifier else (identity,),
             mentions=tuple(name.lower() for name in _names_in(known.get(CARD_KEY))),
             depends_on=depends_on,
             parent=_text(record.get("parent_issue_id")),
             stage=_stage(record.get("stage")),
+            creator=self._creator(record),
         )
         self._seen[identity] = item
         self.items.append(item)
@@ -191,12 +199,32 @@ class _Reader:
         last_activity = self._instant(record.get("last_activity_at"), notes)
         changed = max(filter(None, (item.updated_at, last_activity)), default=None)
         if changed is not None:
-            self.evidence.append(Evidence(item.ref, changed, EvidenceKind.EDITED, f"rev:{item.revision or 'unknown'}"))
+            self.evidence.append(Evidence(item.ref, changed, EvidenceKind.EDITED, change_id(item.revision)))
         for run in runs:
-            times = (self._instant(run.get(key), notes) for key in ("started_at", "dispatched_at", "created_at"))
-            at = next(filter(None, times), None)
-            run_id = _text(run.get("id")) or "run without an id"
-            self.evidence.append(Evidence(item.ref, at or self.now, EvidenceKind.RUN, run_id))
+            at = self._seen_at_work(run, notes) or self.now
+            self.evidence.append(Evidence(item.ref, at, EvidenceKind.RUN, _run_id(run)))
+
+    def presences(self, runs: Iterable[Mapping[str, Any]]) -> Iterable[Presence]:
+        """Who is at work, or about to be (rule T7): one for each run that has not ended, also one that belongs to no
+        issue. A run that names neither an agent nor an issue of ours says nothing."""
+        by_id = {identity.lower(): item.ref for identity, item in self._seen.items()}
+        for run in runs:
+            uuid = _text(run.get("agent_id"))
+            agent = self._agent(uuid).id if uuid else ""
+            ref = by_id.get((_text(run.get("issue_id")) or "").lower())
+            if agent or ref:
+                yield Presence(agent, True, self._seen_at_work(run, set()), _run_id(run), ref)
+
+    def _seen_at_work(self, run: Mapping[str, Any], notes: set[str]) -> datetime | None:
+        times = (self._instant(run.get(key), notes) for key in ("started_at", "dispatched_at", "created_at"))
+        return next(filter(None, times), None)
+
+    def _creator(self, record: Mapping[str, Any]) -> Owner:
+        """Who made it: an agent, a person, or nobody that the record tells of."""
+        kind, identity = record.get("creator_type"), _text(record.get("creator_id"))
+        if identity is None or kind not in ("agent", "member"):
+            return NOBODY
+        return self._agent(identity) if kind == "agent" else self._shared(OwnerKind.PERSON, identity)
 
     def _owner(self, record: Mapping[str, Any], ref: Ref, notes: set[str]) -> Owner:
         """Rule S6a: an agent, the agent that leads a squad, a person, or nobody."""
@@ -248,22 +276,40 @@ def _squad_leaders(rows: object) -> dict[str, str] | None:
     return {squad.lower(): leader for squad, leader in pairs if squad and leader}
 
 
-def _active_runs(rows: object) -> dict[str, list[Mapping[str, Any]]] | None:
-    """Issue UUID to its runs that have not ended, oldest first; None where no list of runs came."""
+def active_runs(rows: object) -> list[Mapping[str, Any]] | None:
+    """The runs that have not ended; None where no list of runs came."""
     if not isinstance(rows, list):
         return None
+    return [row for row in rows if isinstance(row, Mapping) and str(row.get("status")) not in ENDED_RUNS]
+
+
+def _by_issue(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Issue UUID to its runs, oldest first."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if isinstance(row, Mapping) and str(row.get("status")) not in ENDED_RUNS:
-            issue = _text(row.get("issue_id"))
-            if issue is not None:
-                found.setdefault(issue.lower(), []).append(row)
-    for runs in found.values():
-        runs.sort(key=lambda run: (str(run.get("created_at")), str(run.get("id"))))
+    for run in runs:
+        issue = _text(run.get("issue_id"))
+        if issue is not None:
+            found.setdefault(issue.lower(), []).append(run)
+    for of_issue in found.values():
+        of_issue.sort(key=lambda run: (str(run.get("created_at")), str(run.get("id"))))
     return found
 
 
-def _status(record: Mapping[str, Any]) -> tuple[str, Status]:
+def _run_id(run: Mapping[str, Any]) -> str:
+    return _text(run.get("id")) or "run without an id"
+
+
+def revision_of(record: Mapping[str, Any]) -> str | None:
+    """What changes whenever the issue does: its revision, on servers before 0.4.30 the time of its last change."""
+    return _text(record.get("revision")) or _text(record.get("updated_at"))
+
+
+def change_id(revision: str | None) -> str:
+    """The evidence id of the change that led to a revision."""
+    return f"rev:{revision or 'unknown'}"
+
+
+def status_of(record: Mapping[str, Any]) -> tuple[str, Status]:
     """The server's word and what it means (rule S6). Without a word the status is not known, whatever its category:
     such an issue still stands in its place among its siblings and holds back what waits for it (rule S3)."""
     word, category = record.get("status"), record.get("status_category")

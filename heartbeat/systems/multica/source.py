@@ -27,39 +27,50 @@ def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str,
     Settings, all optional: `transport` (auto, api, cli or file), `path` (a saved JSON document), `server_url`,
     `workspace_id`, `token_env`, `profile`, `binary` (multica), `required`. Raises UsageError where they contradict.
     """
-    chosen = str(settings.get("transport") or "auto")
+    chosen = chosen_transport(settings)
     path = settings.get("path")
-    if chosen not in ("auto", *TRANSPORTS):
-        raise UsageError(
-            f"sources.multica.transport: {chosen!r} is not known", advice=f"write auto, {', '.join(TRANSPORTS)}"
-        )
-    if chosen == "file" and not path:
-        raise UsageError("sources.multica: the file transport needs a path", advice="add path: to the saved JSON")
     connection = discover(settings, environment)
-    server, workspace = connection.server, connection.workspace
-    binary = str(settings.get("binary") or "multica")
-    transports: dict[str, Transport] = {
-        "api": ApiTransport(connection),
-        "cli": CommandTransport(
-            connection,
-            environment,
-            binary,
-            server_flag=server.value if server and settings.get("server_url") else None,
-            workspace_flag=workspace.value if workspace and settings.get("workspace_id") else None,
-        ),
-    }
+    api, command = live_transports(settings, connection, environment)
+    transports: dict[str, Transport] = {"api": api, "cli": command}
     if path:
         transports["file"] = SavedFile(Path(path), "Multica issues", saved_issues)
     agents = roster.by_multica_id()
     return TransportedSource(
         name=SOURCE,
-        identity=_identity(chosen, connection, binary, path, agents),
+        identity=_identity(chosen, connection, command.binary, path, agents),
         transports=tuple(transports.values()) if chosen == "auto" else (transports[chosen],),
         translate=partial(translate, agents=agents),
         automatic=chosen == "auto",
         required=bool(settings.get("required")),
         shareable=chosen != "file",
     )
+
+
+def chosen_transport(settings: Mapping[str, Any]) -> str:
+    """`auto`, or the one transport that the roster asks for; raises UsageError where that makes no sense."""
+    chosen = str(settings.get("transport") or "auto")
+    if chosen not in ("auto", *TRANSPORTS):
+        raise UsageError(
+            f"sources.multica.transport: {chosen!r} is not known", advice=f"write auto, {', '.join(TRANSPORTS)}"
+        )
+    if chosen == "file" and not settings.get("path"):
+        raise UsageError("sources.multica: the file transport needs a path", advice="add path: to the saved JSON")
+    return chosen
+
+
+def live_transports(
+    settings: Mapping[str, Any], connection: Connection, environment: Mapping[str, str]
+) -> tuple[ApiTransport, CommandTransport]:
+    """The two ways to a Multica that lives, best first."""
+    server, workspace = connection.server, connection.workspace
+    command = CommandTransport(
+        connection,
+        environment,
+        str(settings.get("binary") or "multica"),
+        server_flag=server.value if server and settings.get("server_url") else None,
+        workspace_flag=workspace.value if workspace and settings.get("workspace_id") else None,
+    )
+    return ApiTransport(connection), command
 
 
 def saved_issues(document: Any) -> Fetched:

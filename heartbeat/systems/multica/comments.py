@@ -1,0 +1,81 @@
+"""An issue's comments: what they tell, and how heartbeat's own are written and known again (rules T2, L4). Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from heartbeat.action import Output, Voice, signature, signed
+from heartbeat.instants import not_after, parse_instant
+from heartbeat.task import Evidence, EvidenceKind, Ref
+
+NOTE = "/note"
+"""As a comment's first word the one dependable way to wake no agent, whatever else the text holds (contract 3)."""
+
+_OUTPUTS = "📎"
+_LINE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Comments:
+    """An issue's comments, as evidence in order of time. `notes` maps the marker of each of ours to its comment."""
+
+    ids: frozenset[str] = frozenset()
+    evidence: tuple[Evidence, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_comments(rows: Iterable[Any], ref: Ref, now: datetime) -> Comments:
+    """What the API's comments tell. One without an id cannot be told from another and is passed over.
+
+    What the server itself says (that a stage has ended, say) is its own housekeeping; all else is somebody's word.
+    """
+    evidence: list[Evidence] = []
+    notes: dict[str, str] = {}
+    for row in rows:
+        if not isinstance(row, Mapping) or not row.get("id"):
+            continue
+        identity, ours = str(row["id"]), _signature(row.get("content"))
+        if ours is not None:
+            notes.setdefault(ours[1], identity)
+        at, _ = not_after(parse_instant(row.get("created_at")), now)
+        kind = EvidenceKind.SWEEP if row.get("author_type") == "system" else EvidenceKind.COMMENT
+        own = ours is not None and ours[0] is Voice.RULE
+        evidence.append(Evidence(ref, at or now, kind, identity, own))
+    evidence.sort(key=lambda each: each.at)
+    return Comments(frozenset(each.id for each in evidence), tuple(evidence), notes)
+
+
+def note(text: str, marker: str, voice: Voice) -> str:
+    """The text of a comment that wakes nobody and ends with its marker. What the server would strip is left out."""
+    sent = signed(text.replace("\0", ""), marker, voice)
+    return f"{NOTE} {sent}".encode("utf-8", "replace").decode("utf-8")
+
+
+def with_outputs(text: str, outputs: Iterable[Output]) -> str:
+    """The text, and below it a list of outputs: a file as code, so that nothing in its name means anything."""
+    lines = [_output_line(output) for output in outputs]
+    return "\n".join(filter(None, (text.rstrip(), _OUTPUTS, *lines))) if lines else text
+
+
+def _output_line(output: Output) -> str:
+    path = _one_line(output.path)
+    address = path.startswith(("http://", "https://")) and " " not in path
+    shown = path if address else f"`{path.replace('`', chr(39))}`"
+    remark = _one_line(output.note)
+    return f"- {shown} ({output.type.value})" + (f": {remark}" if remark else "")
+
+
+def _one_line(text: str) -> str:
+    kept = "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
+    return " ".join(kept.split())[:_LINE]
+
+
+def _signature(content: object) -> tuple[Voice, str] | None:
+    """Whose note it is; None for whatever does not begin and end as ours do."""
+    if not isinstance(content, str) or content.split(None, 1)[:1] != [NOTE]:
+        return None
+    return signature(content)
