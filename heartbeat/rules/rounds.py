@@ -146,16 +146,16 @@ def counted(
     A turn that is newer than the last one uses a round, at most one in the owner's `slot` (None: the owner has no
     slots, and uses none), and only while an agent's task is in progress. Progress newer than the last sets `idle` back,
     and so does a new epoch that began at `began_at`, since its worker did not cause the old one's idle rounds (T4, T5).
-    What is dated after `now` is taken as now; what was counted before our clock was set back bars nothing.
+    What is dated after `now` has not happened yet, and what was counted while our clock ran ahead bars nothing.
     """
     if task.status is not Status.IN_PROGRESS or task.owner.kind is OwnerKind.PERSON:
         return ()
     before = together(task, known)
-    progress_at = _past(now, before.progress_at)
+    progress_at = _by(now, before.progress_at)
     progressed = _newer(_by(now, progress.at if progress else None), progress_at)
     begun = _newer(_by(now, began_at), _latest((progress_at, progressed)))
-    turn = _newer(_by(now, turn_at), _past(now, before.turn_at))
-    new_slot = _newer(slot, _past(now, before.slot)) if turn else None
+    turn = _newer(_by(now, turn_at), _by(now, before.turn_at))
+    new_slot = _newer(slot, _by(now, before.slot)) if turn else None
     if new_slot is None and not any(ref in known for ref in task.refs):
         return ()
     idle = 0 if progressed or begun else before.idle
@@ -290,11 +290,7 @@ def _newer(instant: datetime | None, than: datetime | None) -> datetime | None:
 
 
 def _by(now: datetime, instant: datetime | None) -> datetime | None:
-    return None if instant is None else min(instant, now)
-
-
-def _past(now: datetime, instant: datetime | None) -> datetime | None:
-    """The instant, or None where it lies ahead: our clock was set back since it was written down."""
+    """The instant where it has come by now, else None."""
     return None if instant is None or instant > now else instant
 
 

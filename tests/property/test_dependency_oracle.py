@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -229,7 +229,7 @@ def told(result: Dependencies) -> dict[str, set[Verdict]]:
 @pytest.mark.parametrize("rule", list(ParentRule))
 def test_D1_D2_D3_D5_S2_every_verdict_is_the_oracles(rule: ParentRule) -> None:
     gates: Counter[Gate] = Counter()
-    rings = 0
+    rings = across = 0
     for seed in range(BOARDS):
         board = Maker(seed).board()
         oracle = Oracle(board, rule)
@@ -240,9 +240,51 @@ def test_D1_D2_D3_D5_S2_every_verdict_is_the_oracles(rule: ParentRule) -> None:
         assert len(result.cycles) == len(oracle.rings())
         gates.update(gate for verdicts in expected.values() for _, gate, _ in verdicts)
         rings += len(result.cycles)
+        across += sum(is_elsewhere(key, blocker) for key, verdicts in expected.items() for _, _, blocker in verdicts)
     usual = set(Gate) - {Gate.AMBIGUOUS}
     assert {gate for gate in usual if gates[gate] > BOARDS / 50} == usual, "the boards must be worth the comparison"
     assert rings > BOARDS / 50
+    assert across > BOARDS / 50
+
+
+def is_elsewhere(key: str, blocker: str | None) -> bool:
+    """Whether a task waits for one of another source."""
+    return blocker is not None and key.partition(":")[0] != blocker.partition(":")[0]
+
+
+@pytest.mark.parametrize("rule", list(ParentRule))
+def test_D5_a_cycle_stops_its_members_and_those_that_wait_for_them_and_nobody_else(rule: ParentRule) -> None:
+    followers = bystanders = 0
+    for seed in range(BOARDS):
+        board = Maker(seed).board()
+        visibility = Visibility(board.incomplete, board.malformed)
+        result = dependencies(board.tasks, rule, visibility)
+        members = {key for ring in result.cycles for key in ring}
+        stopped = members | waiting_for(members, result)
+        in_cycle = {key for key, waits in result.waits.items() if any(wait.gate is Gate.CYCLE for wait in waits)}
+        assert in_cycle == members, f"board {seed} under {rule.value}"
+        freed = [finished(task) if task.key in stopped else task for task in board.tasks]
+        after = dependencies(freed, rule, visibility)
+        assert after.cycles == ()
+        assert told(after) == {key: found for key, found in told(result).items() if key not in stopped}
+        followers += len(stopped) - len(members)
+        bystanders += len(after.waits) if members else 0
+    assert followers > 5, "the boards must be worth the comparison"
+    assert bystanders > BOARDS / 50
+
+
+def waiting_for(keys: set[str], result: Dependencies) -> set[str]:
+    """The tasks that wait for one of these, directly or through others."""
+    found: set[str] = set()
+    while True:
+        more = {key for key, waits in result.waits.items() if any(wait.blocker in keys | found for wait in waits)}
+        if more <= found:
+            return found
+        found |= more
+
+
+def finished(task: Task) -> Task:
+    return replace(task, items=tuple(replace(item, status=Status.DONE) for item in task.items), status=Status.DONE)
 
 
 @pytest.mark.parametrize("rule", list(ParentRule))

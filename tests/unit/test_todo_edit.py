@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heartbeat.errors import CannotWriteError, Exit
-from heartbeat.systems.todo.edit import EditRefusedError, annotate, edit_line, set_box
+from heartbeat.systems.todo.edit import (
+    EditRefusedError,
+    LineChangedError,
+    annotate,
+    edit_line,
+    keep_annotations,
+    set_box,
+)
 from heartbeat.systems.todo.inline import without_annotations
 from heartbeat.systems.todo.markdown import line_spans, read_tasks
 from tests.support.markdown_texts import files
@@ -91,6 +98,37 @@ def test_T9_an_annotation_stands_at_the_end_of_its_line_once(line: bytes, annota
     assert annotate(annotated, "again") != annotated
 
 
+SIGNED = "<!-- heartbeat: {} [hb:0123456789ab] -->"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            f"- [ ] a {SIGNED.format(1)} {SIGNED.format(2)} {SIGNED.format(3)}\n",
+            f"- [ ] a {SIGNED.format(2)} {SIGNED.format(3)}\n",
+        ),
+        (
+            f"- [ ] a {SIGNED.format(1)} b {SIGNED.format(2)}  {SIGNED.format(3)}  \r\n",
+            f"- [ ] a b {SIGNED.format(2)}  {SIGNED.format(3)}  \r\n",
+        ),
+        (f"- [ ] {SIGNED.format(1)} {SIGNED.format(2)}", f"- [ ] {SIGNED.format(1)} {SIGNED.format(2)}"),
+        (
+            f"- [ ] `{SIGNED.format(1)}` {SIGNED.format(2)} {SIGNED.format(3)}",
+            f"- [ ] `{SIGNED.format(1)}` {SIGNED.format(2)} {SIGNED.format(3)}",
+        ),
+        (
+            f"- [ ] <!-- heartbeat: 1 --> {SIGNED.format(2)} {SIGNED.format(3)}",
+            f"- [ ] <!-- heartbeat: 1 --> {SIGNED.format(2)} {SIGNED.format(3)}",
+        ),
+        ("- [ ] a\n", "- [ ] a\n"),
+    ],
+)
+def test_T9_old_annotations_go_and_what_we_did_not_sign_stays(before: str, after: str) -> None:
+    raw = b"\xff" + before.encode()
+    assert keep_annotations(raw, 2) == b"\xff" + after.encode()
+
+
 @given(st.text())
 def test_B8_no_text_gets_out_of_an_annotation(text: str) -> None:
     annotated = annotate(b"- [ ] a `b\n", text).decode()
@@ -125,7 +163,7 @@ def test_S9_not_everything_stands_in_a_box(character: str) -> None:
 )
 def test_S9_a_line_that_changed_since_it_was_read_is_left_alone(tmp_path: Path, number: int, expected: bytes) -> None:
     path = write(tmp_path, b"- [ ] a\n- [ ] b\n")
-    with pytest.raises(EditRefusedError, match="changed since it was read") as refusal:
+    with pytest.raises(LineChangedError, match="changed since it was read") as refusal:
         edit_line(tmp_path, "TODO.md", number, expected, tick)
     assert refusal.value.exit_code is Exit.CANNOT_WRITE
     assert f"{path}:{number}" in str(refusal.value)
@@ -156,8 +194,9 @@ def test_S9_a_change_that_would_touch_more_than_its_line_is_refused(
     tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
     data = b"- [ ] a\n- [ ] b\n- [ ] c\n"
-    with pytest.raises(EditRefusedError, match="the change would"):
+    with pytest.raises(EditRefusedError, match="the change would") as refusal:
         edit(tmp_path, data, 2, change)
+    assert not isinstance(refusal.value, LineChangedError)
     assert (tmp_path / "TODO.md").read_bytes() == data
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartbeat.action import Voice, signed
 from heartbeat.systems.base import Translated
 from heartbeat.systems.todo.edit import annotate
 from heartbeat.systems.todo.items import MAXIMUM_TITLE, TaskFile, owners_of, translate
@@ -18,6 +19,7 @@ from tests.support.rosters import make_agent, make_coo, make_roster
 
 ROSTER = make_roster(make_coo(), make_agent("designer", name="苏锦绘"), make_agent("writer"))
 OWNERS = owners_of(ROSTER)
+MARKER = "0123456789ab"
 
 
 def translated(
@@ -264,6 +266,17 @@ def test_T9_a_persons_comment_is_a_change_of_content() -> None:
     plain, noted = item("- [ ] a"), item("- [ ] a <!-- asked Ann -->")
     assert plain.ref == noted.ref
     assert plain.revision != noted.revision
+
+
+def test_T2_what_an_agent_says_through_us_is_a_change_of_content_and_what_we_say_is_none() -> None:
+    plain = item("- [/] a")
+    ours = item(f"- [/] a <!-- heartbeat: {signed('看一下', MARKER)} -->")
+    theirs = item(f"- [/] a <!-- heartbeat: {signed('在做', MARKER, Voice.AGENT)} -->")
+    again = item(f"- [/] a <!-- heartbeat: {signed('还在做', MARKER, Voice.AGENT)} -->")
+    assert ours == plain
+    assert len({plain.revision, theirs.revision, again.revision}) == 3
+    assert {one.ref for one in (plain, theirs, again)} == {plain.ref}
+    assert {one.title for one in (plain, theirs, again)} == {"a"}
 
 
 def test_S9_the_revision_follows_status_priority_and_words() -> None:

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from heartbeat.action import signature
 from heartbeat.errors import CannotWriteError
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.todo.files import opened_folder, read_file, unchanged
-from heartbeat.systems.todo.inline import ANNOTATION_OPEN, has_open_comment
+from heartbeat.systems.todo.inline import ANNOTATION_OPEN, annotated_text, annotation_spans, has_open_comment
 from heartbeat.systems.todo.markdown import line_spans, read_tasks
 
 _CHARACTER = rb"(?:[\xc2-\xf4][\x80-\xbf]{1,3}|[^\[\]\r\n])(?:\xef\xb8\x8f)?"
@@ -34,12 +35,21 @@ class EditRefusedError(CannotWriteError):
     """The line is not what it was, or the file cannot be replaced without harm. Nothing was changed."""
 
 
+class LineChangedError(EditRefusedError):
+    """Somebody wrote to the file meanwhile, so that the line may not be what it was. Nothing was changed."""
+
+
+class NotDurableError(CannotWriteError):
+    """The line was changed, and a power failure may undo it."""
+
+
 def edit_line(root: Path, path: str, number: int, expected: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """Replace line `number` (from 1) of a workspace's file by what `change` makes of it; return the new line.
 
     `expected` is the whole line with its ending, as it was read. Where `change` leaves it as it is, nothing is written.
-    Raises EditRefusedError where the line, or the file meanwhile, is not what it was, and CannotWriteError where the
-    system does not let us write. The file is then as it was.
+    Raises LineChangedError where the line, or the file meanwhile, is not what it was, EditRefusedError where this file
+    or this change would do harm, and CannotWriteError where the system does not let us write. The file is then as it
+    was, save for NotDurableError.
     """
     told = f"{root / path}:{number}"
     try:
@@ -47,13 +57,13 @@ def edit_line(root: Path, path: str, number: int, expected: bytes, change: Calla
     except TransportError as error:
         raise EditRefusedError(str(error), advice=error.advice) from error
     if read is None:
-        raise EditRefusedError(f"{told}: the file is gone")
+        raise LineChangedError(f"{told}: the file is gone")
     data, status = read
     spans = line_spans(data)
     start, end = spans[number - 1] if 1 <= number <= len(spans) else (0, 0)
     before = data[start:end]
     if before != expected or not before:
-        raise EditRefusedError(
+        raise LineChangedError(
             f"{told}: the line has changed since it was read", advice="read the file again and decide"
         )
     _check_permitted(root / path, status)
@@ -85,7 +95,7 @@ def annotate(line: bytes, text: str) -> bytes:
     `text` may be anything: what would end the comment, open a code span or break the line is made harmless. Raises
     EditRefusedError where a comment that is still open would swallow ours.
     """
-    comment = f"{ANNOTATION_OPEN} {_harmless(text)} -->".encode()
+    comment = f"{ANNOTATION_OPEN} {harmless(text)} -->".encode()
     if comment in line:
         return line
     if has_open_comment(line.decode("utf-8", "replace")):
@@ -95,7 +105,17 @@ def annotate(line: bytes, text: str) -> bytes:
     return line[:position] + b" " + comment + line[position:]
 
 
-def _harmless(text: str) -> str:
+def keep_annotations(line: bytes, newest: int) -> bytes:
+    """The line with no more than the newest so many of the annotations that heartbeat signed; other comments stay."""
+    text = line.decode("utf-8", "surrogateescape")
+    ours = [span for span in annotation_spans(text) if signature(annotated_text(text[slice(*span)])) is not None]
+    for start, end in reversed(ours[: max(0, len(ours) - newest)]):
+        text = text[:start].removesuffix(" ") + text[end:]
+    return text.encode("utf-8", "surrogateescape")
+
+
+def harmless(text: str) -> str:
+    """A text that can stand in an HTML comment within one line: it ends neither, and opens no code span."""
     flat = " ".join(_UNPRINTABLE.sub(" ", text).split()).replace("`", "'")
     while "--" in flat:
         flat = flat.replace("--", "- -")
@@ -121,7 +141,7 @@ def _check_same_tasks(before: bytes, after: bytes, number: int, told: str) -> No
     old, new = read_tasks(before), read_tasks(after)
     places = [(task.line, task.depth) for task in old.tasks]
     if number not in (line for line, _ in places):
-        raise EditRefusedError(f"{told}: the line is not a task", advice="read the file again and decide")
+        raise LineChangedError(f"{told}: the line is not a task", advice="read the file again and decide")
     if old.lines != new.lines or places != [(task.line, task.depth) for task in new.tasks]:
         raise EditRefusedError(f"{told}: the change would make other lines than this one mean something else")
 
@@ -135,7 +155,7 @@ def _replace(root: Path, path: str, content: bytes, status: os.stat_result) -> N
             try:
                 _write(folder, temporary, content, status)
                 if not unchanged(status, os.stat(name, dir_fd=folder, follow_symlinks=False)):
-                    raise EditRefusedError(
+                    raise LineChangedError(
                         f"{told}: somebody wrote to the file meanwhile", advice="read the file again and decide"
                     )
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -160,7 +180,7 @@ def _sync(folder: int) -> None:
         # Some file systems have no fsync for directories. Whatever else is wrong, the file has been replaced.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             message = f"the line was changed, but it may not outlast a power failure: {error.strerror or error}"
-            raise CannotWriteError(message, advice="check the disk") from error
+            raise NotDurableError(message, advice="check the disk") from error
 
 
 def _write(folder: int, name: str, content: bytes, like: os.stat_result) -> None:

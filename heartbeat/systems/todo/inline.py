@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 
 ANNOTATION_OPEN = "<!-- heartbeat:"
 """How our own annotation of a line begins (rule T9). It ends like every HTML comment."""
@@ -84,68 +85,87 @@ def _joined(text: str, kept: list[tuple[int, int]], gap: str) -> str:
     return text[:first_end] + gap + " ".join(text[start:end] for start, end in rest)
 
 
-def without_annotations(text: str) -> str:
-    """The text as it was before heartbeat annotated it: white space collapsed, other comments kept (rule T9)."""
+def without_annotations(text: str, keep: Callable[[str], bool] = lambda said: False) -> str:
+    """The text as it was before heartbeat annotated it: white space collapsed, other comments kept (rule T9).
+
+    Annotations of whose text `keep` says so stay.
+    """
     pieces = []
     position = 0
-    while (start := text.find(ANNOTATION_OPEN, position)) >= 0:
-        end = text.find("-->", start)
-        if end < 0:
-            break
-        pieces.append(text[position:start])
-        position = end + len("-->")
+    if ANNOTATION_OPEN in text:
+        for start, end in annotation_spans(text):
+            if not keep(annotated_text(text[start:end])):
+                pieces.append(text[position:start])
+                position = end
     pieces.append(text[position:])
     return " ".join(" ".join(pieces).split())
 
 
+def annotation_spans(text: str) -> tuple[tuple[int, int], ...]:
+    """Where heartbeat's annotations stand in a line, as ranges of it, first to last. What stands in a code span is only
+    spoken of."""
+    return tuple(
+        (start, end)
+        for kind, start, end in _pieces(text)
+        if kind is _Piece.COMMENT and text.startswith(ANNOTATION_OPEN, start)
+    )
+
+
+def annotated_text(comment: str) -> str:
+    """What an annotation says: the comment without its delimiters."""
+    return comment.removeprefix(ANNOTATION_OPEN).removesuffix("-->").strip()
+
+
 def has_open_comment(text: str) -> bool:
     """Whether a comment begins in the text and does not end there."""
-    return "<!--" in _without_comments(text)[1]
+    return any(kind is _Piece.OPEN_COMMENT for kind, _, _ in _pieces(text))
+
+
+class _Piece(Enum):
+    TEXT = auto()
+    CODE = auto()
+    COMMENT = auto()
+    OPEN_COMMENT = auto()
+    """The beginning of a comment that does not end: it counts as text."""
 
 
 def _without_comments(text: str) -> tuple[str, str]:
-    """The text without HTML comments, and the same with code spans hidden.
+    """The text without HTML comments, and the same with code spans hidden."""
+    plain: list[str] = []
+    masked: list[str] = []
+    for kind, start, end in _pieces(text):
+        piece = " " if kind is _Piece.COMMENT else text[start:end]
+        plain.append(piece)
+        bare = kind is not _Piece.CODE or _BARE_NAME.fullmatch(piece.strip("`").strip()) is not None
+        masked.append(piece if bare else _HIDDEN * len(piece))
+    return "".join(plain), "".join(masked)
+
+
+def _pieces(text: str) -> Iterator[tuple[_Piece, int, int]]:
+    """The text cut into pieces that follow on one another.
 
     What opens first wins, as CommonMark has it: a comment in a code span is code, a backtick in a comment is nothing.
     """
     runs: dict[int, list[int]] = {}
     for run in _BACKTICKS.finditer(text):
         runs.setdefault(len(run[0]), []).append(run.start())
-    plain: list[str] = []
-    masked: list[str] = []
     position = 0
     comments = True
     while (found := _OPENING.search(text, position)) is not None:
         start, end = found.span()
-        plain.append(text[position:start])
-        masked.append(text[position:start])
+        yield _Piece.TEXT, position, start
         if found[0] == "<!--":
             close = _comment_end(text, start) if comments else -1
-            if close < 0:
-                comments = False
-                plain.append("<!--")
-                masked.append("<!--")
-                position = end
-                continue
-            plain.append(" ")
-            masked.append(" ")
-            position = close
+            comments = close >= 0
+            position = close if comments else end
+            yield _Piece.COMMENT if comments else _Piece.OPEN_COMMENT, start, position
             continue
         same = runs[end - start]
         index = bisect_left(same, end)
-        if index == len(same):
-            plain.append(found[0])
-            masked.append(found[0])
-            position = end
-            continue
-        code = text[start : same[index] + (end - start)]
-        inside = text[end : same[index]]
-        plain.append(code)
-        masked.append(code if _BARE_NAME.fullmatch(inside.strip()) else _HIDDEN * len(code))
-        position = start + len(code)
-    plain.append(text[position:])
-    masked.append(text[position:])
-    return "".join(plain), "".join(masked)
+        closed = index < len(same)
+        position = same[index] + (end - start) if closed else end
+        yield _Piece.CODE if closed else _Piece.TEXT, start, position
+    yield _Piece.TEXT, position, len(text)
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from heartbeat.action import Voice, signature
 from heartbeat.roster.model import Roster
 from heartbeat.systems.base import Translated
 from heartbeat.systems.todo.headings import says_done, says_priority
@@ -110,6 +111,11 @@ def translate(files: Sequence[TaskFile], owners: Owners) -> Translated:
     return Translated(tuple(items), findings=tuple(findings))
 
 
+def items_by_line(file: TaskFile, owners: Owners) -> tuple[tuple[TaskLine, Item], ...]:
+    """The items of one file, as `translate` gives them, each with the line that it was made of."""
+    return tuple(_FileItems(file, owners).items_by_line())
+
+
 @dataclass(slots=True)
 class _FileItems:
     """The items of one file, and what was noticed on the way."""
@@ -124,6 +130,9 @@ class _FileItems:
     count: int = 0
 
     def items(self) -> Iterator[Item]:
+        return (item for _, item in self.items_by_line())
+
+    def items_by_line(self) -> Iterator[tuple[TaskLine, Item]]:
         for task in self.file.content.tasks:
             struck = _STRUCK.fullmatch(task.text) if task.box is None else None
             text = struck["text"] if struck else task.text
@@ -132,7 +141,7 @@ class _FileItems:
                 self._note("blank", task)
                 continue
             self.count += 1
-            yield self._item(task, markers, struck is not None)
+            yield task, self._item(task, markers, struck is not None)
 
     def _item(self, task: TaskLine, markers: Markers, struck: bool) -> Item:
         under_done, heading_priority = self._headings(task.headings)
@@ -156,7 +165,7 @@ class _FileItems:
             owner=owner,
             due=markers.due,
             location=place if owner.id in self.file.agents else f"{self.file.name}:{task.line}",
-            revision=_digest(box, without_annotations(task.text), status.value, priority.value),
+            revision=_digest(box, without_annotations(task.text, _says_an_agent), status.value, priority.value),
             aliases=(markers.id,) if markers.id else (),
             mentions=markers.mentions,
             depends_on=tuple(Dependency(DependencyKind.EXPLICIT, target) for target in markers.depends_on),
@@ -237,6 +246,12 @@ _SENTENCES = {
     "stranger": "{name}: {texts}: nobody in the roster; these lines keep their workspace's owner ({lines})",
     "shared": "{name}: the workspace belongs to {agents}, so that lines without an @agent belong to nobody ({lines})",
 }
+
+
+def _says_an_agent(annotation: str) -> bool:
+    """Whether an agent or a person says it through heartbeat: then it is news (rule T2), and ours is not (T9)."""
+    signed = signature(annotation)
+    return signed is not None and signed[0] is Voice.AGENT
 
 
 def _status(box: str | None, markers: Markers, struck: bool, under_done: bool) -> Status:

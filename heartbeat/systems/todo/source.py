@@ -72,6 +72,16 @@ class FilesTransport:
     def version(self, deadline: Deadline) -> str | None:
         return None
 
+    def parsed(self, workspace: Workspace, path: str, data: bytes) -> TaskFile:
+        """What a file says that holds `data`. Raises TransportError BUG where the parser fails on it."""
+        bullets = self.bullets and not holds_instructions(path)
+        return TaskFile(workspace.agents, told_path(path), _parsed(data, bullets, f"{workspace.root / path}"))
+
+
+def told_path(path: str) -> str:
+    """A path as refs and people call it: a file name need not be UTF-8, and what is not cannot be printed or stored."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
 
 def _innermost_first(workspaces: Sequence[Workspace]) -> list[Workspace]:
     """Where a workspace lies in another one, its files are its own agent's."""
@@ -112,10 +122,7 @@ class _Reading:
         if identity in self.seen:  # under another name, or in a workspace within a workspace
             return
         self.seen.add(identity)
-        bullets = self.transport.bullets and not holds_instructions(path)
-        content = _parsed(data, bullets, f"{workspace.root / path}")
-        # A file name need not be UTF-8, and what is not cannot be printed or stored.
-        self.files.append(TaskFile(workspace.agents, os.fsencode(path).decode("utf-8", "replace"), content))
+        self.files.append(self.transport.parsed(workspace, path, data))
 
     def _failed(self, error: TransportError) -> None:
         self.first_error = self.first_error or error
