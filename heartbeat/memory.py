@@ -29,9 +29,9 @@ class Clock:
     """What is remembered of one item while it is in progress, or while it is left alone (rules T1, T5, L3).
 
     An epoch begins at a claim or a move to running; `epoch` names it, `began_at` is its instant. `activity` and
-    `progress` are the newest foreign ones of the epoch, None where there was none since it began. `newest` is the
-    newest foreign evidence ever seen on the item as `(at as told, id)`: what comes after it is news. `revision` is the
-    item's at the last look.
+    `progress` are the newest foreign ones of the epoch, None where there was none since it began. `newest` is what was
+    seen of it at the last look: the latest instant as told, and short names of all foreign evidence; what is not among
+    them is news. `revision` is the item's at the last look.
     """
 
     ref: Ref

@@ -19,14 +19,12 @@ from heartbeat.instants import format_duration
 from heartbeat.policy import Recovery
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST
+from heartbeat.rules.stall import STALLED_ROUNDS
 
 Values = Mapping[str, Any]
 
-CAPABLE_OF = Recovery.OBSERVE
-"""How far this version goes by itself (rule R3a): it does not carry out the ladder, so no file may promise that."""
-
-STALLED_ROUNDS = 3
-"""Rounds without progress that make a task over its runtime limit a stalled one (rule T4)."""
+CAPABLE_OF = Recovery.ACT
+"""How far this version goes by itself (rule R3a): no file may promise more."""
 
 REPEAT_WINDOW = timedelta(hours=24)
 """Recoveries of one task within this time climb the ladder (rule L3), unless the roster says another."""

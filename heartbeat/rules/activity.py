@@ -2,8 +2,8 @@
 Pure.
 
 No clock but our own is trusted. What a source tells that it had not told at the last look is news, and news happened
-between that look and this one, whatever time the source gives it. So a source whose clock runs behind, ahead or
-backwards can neither make a stall nor hide one.
+between that look and this one. A time outside of that is wrong, and the news counts from this look: so a source whose
+clock runs behind, ahead or backwards can neither make a stall nor hide one.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ ACTIVITY = PROGRESS | {
     EvidenceKind.RUN,
 }
 """Signs of life (rule T1). SWEEP, the system's own housekeeping, is none."""
+
+STARTS = frozenset({EvidenceKind.CLAIMED, EvidenceKind.MOVED, EvidenceKind.RUN, EvidenceKind.ATTEMPT})
+"""What may begin an epoch (rule T5)."""
 
 NO_EPOCH = ""
 """The epoch of a clock whose item is not being worked on: it is watched for what others do, and begins anew when
@@ -78,6 +81,11 @@ def advance(
     return clocks
 
 
+def epoch_of(began: datetime) -> str:
+    """The name of the work that began at an instant, the same for whoever sees it (rule L1)."""
+    return in_utc(began).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def is_running(item: Item) -> bool:
     """Whether somebody has begun it and not ended it: in progress, or taken from a worker that fell silent (T8)."""
     if item.archived:
@@ -87,19 +95,19 @@ def is_running(item: Item) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Trail:
-    """What was told of an item. `told` says whether there was anything, our own and the system's doings included."""
+    """What was told of an item. `told` says whether there was anything, our own and the system's doings included;
+    `own_starts` are the times of what we did ourselves and may begin an epoch."""
 
     foreign: tuple[Evidence, ...] = ()
     told: bool = False
+    own_starts: frozenset[datetime] = frozenset()
 
     @property
     def newest(self) -> tuple[datetime, str] | None:
-        """The latest instant as told, and the fingerprint of all there is: how many, and which (see Clock.newest)."""
+        """What a clock remembers of it: the latest instant as told, and the names of all that was told."""
         if not self.foreign:
             return None
-        names = sorted({each.id for each in self.foreign})
-        digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        return max(each.at for each in self.foreign), f"{len(names)}:{digest}"
+        return max(each.at for each in self.foreign), " ".join(sorted({_name(each) for each in self.foreign}))
 
 
 _NO_TRAIL = _Trail()
@@ -126,19 +134,22 @@ class _Look:
 
 
 def _trails(evidence: Iterable[Evidence], ours: Collection[Ref], own: Collection[tuple[Ref, str]]) -> dict[Ref, _Trail]:
-    told: set[Ref] = set()
-    foreign: dict[Ref, dict[str, Evidence]] = {}
+    by_ref: dict[Ref, list[Evidence]] = {}
     for each in evidence:
-        if each.ref not in ours:
-            continue
-        told.add(each.ref)
-        if each.own or (each.ref, each.id) in own or each.kind not in ACTIVITY:
-            continue
-        by_id, dated = foreign.setdefault(each.ref, {}), replace(each, at=in_utc(each.at))
-        known = by_id.get(each.id)
-        if known is None or (known.at, known.kind) < (dated.at, dated.kind):
-            by_id[each.id] = dated
-    return {ref: _Trail(tuple(foreign.get(ref, {}).values()), told=True) for ref in told}
+        if each.ref in ours:
+            by_ref.setdefault(each.ref, []).append(replace(each, at=in_utc(each.at)))
+    return {ref: _trail(told, own) for ref, told in by_ref.items()}
+
+
+def _trail(told: Sequence[Evidence], own: Collection[tuple[Ref, str]]) -> _Trail:
+    foreign: dict[str, Evidence] = {}
+    own_starts: set[datetime] = set()
+    for each in sorted(told, key=lambda evidence: (evidence.at, evidence.kind)):
+        if each.own or (each.ref, each.id) in own:
+            own_starts |= {each.at} if each.kind in STARTS else set()
+        elif each.kind in ACTIVITY:
+            foreign[each.id] = each
+    return _Trail(tuple(foreign.values()), True, frozenset(own_starts))
 
 
 def _present(item: Item, presence: Sequence[Presence]) -> tuple[Presence, ...]:
@@ -168,7 +179,7 @@ def _first(look: _Look, memory: Memory) -> Clock:
         marks.append(_edited(item, min(in_utc(item.updated_at), look.now)))
     return Clock(
         ref=item.ref,
-        epoch=to_text(began) if look.running else NO_EPOCH,
+        epoch=epoch_of(began) if look.running else NO_EPOCH,
         began_at=min(began, look.now),
         seen_at=look.read,
         activity=_latest([*marks, *_turns(look, began, None)]),
@@ -189,16 +200,17 @@ def _next(look: _Look, previous: Clock, memory: Memory) -> Clock:
     """An item that has a clock: its news moves it, and a new claim or a new start begins a new epoch (rule T5)."""
     item, started = look.item, look.started
     news = _news(look, previous)
-    if look.running and _began_anew(look, previous):
-        began = look.now if started is None else max(previous.seen_at, started)
+    if look.running and _began_anew(look, previous, news):
+        began = look.now if started is None else _dated(started, previous, look)
+        # What came before that start is the old worker's.
         news = [each for each in news if started is not None and each.at >= started]
-        previous = replace(previous, epoch=to_text(began), began_at=began, activity=None, progress=None)
+        previous = replace(previous, epoch=epoch_of(began), began_at=began, activity=None, progress=None)
     elif not look.running:
         previous = replace(previous, epoch=NO_EPOCH)
-    marks = [_mark(each, _between(previous.seen_at, each.at, look.now)) for each in news]
+    marks = [_mark(each, _dated(each.at, previous, look)) for each in news]
     if _was_edited(look, previous, memory):
         at = look.read if item.updated_at is None else in_utc(item.updated_at)
-        marks.append(_edited(item, _between(previous.seen_at, at, look.now)))
+        marks.append(_edited(item, _dated(at, previous, look)))
     signs = [*marks, *_turns(look, previous.began_at, previous.activity), previous.activity]
     steps = [*(mark for mark in marks if mark.kind in PROGRESS), previous.progress]
     return replace(
@@ -212,49 +224,36 @@ def _next(look: _Look, previous: Clock, memory: Memory) -> Clock:
 
 
 def _news(look: _Look, previous: Clock) -> list[Evidence]:
-    """What was not there at the last look, as far as that can be known.
-
-    The same events as then are no news, whatever times they have by now: a source's time that lies ahead is taken as
-    now at every look (rule S8). Among others, those are new that are later than all that was there. Where none is,
-    and there are not fewer than there were, something came whose time is no help, since a clock was set back: then any
-    of them may be the new one. Fewer of them means that old ones were dropped, or that a run ended.
-    """
-    newest, foreign = look.trail.newest, list(look.trail.foreign)
-    if newest is None or not _is_different(newest, previous.newest):
-        return []
-    if previous.newest is None:
-        return foreign
-    at, fingerprint = previous.newest
-    later = [each for each in foreign if each.at > in_utc(at)]
-    if later:
-        # What is older than the work it is found on belonged to somebody else's (rule T5).
-        return [each for each in later if look.started is None or each.at >= look.started]
-    return foreign if _count(newest[1]) >= _count(fingerprint) else []
+    """What was not there at the last look, whatever times it has: a time ahead is taken as now at every look (rule S8),
+    and a clock that is set back gives what is new a time before what is known."""
+    known = frozenset(previous.newest[1].split()) if previous.newest is not None else frozenset()
+    return [each for each in look.trail.foreign if _name(each) not in known]
 
 
-def _is_different(newest: tuple[datetime, str] | None, known: tuple[datetime, str] | None) -> bool:
-    """Whether the events are not those of the last look. That there are none tells nothing."""
-    return newest is not None and (known is None or newest[1] != known[1])
+def _name(evidence: Evidence) -> str:
+    """A short name for an event of one item: 300 of them are remembered in 2.7 kB, and no two will be alike."""
+    return hashlib.sha256(evidence.id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _count(fingerprint: str) -> int:
-    number = fingerprint.partition(":")[0]
-    return int(number) if number.isdecimal() else 0
-
-
-def _began_anew(look: _Look, previous: Clock) -> bool:
+def _began_anew(look: _Look, previous: Clock, news: Sequence[Evidence]) -> bool:
     """Whether an item was claimed or started since the last look, or has come back to be worked on (rule T5).
 
-    A start that is told as later, while the item is what it was, is a time ahead of our clock, taken as now once more.
+    That its start is told as later than before is not enough: a start ahead of our clock is taken as now at every look
+    (rule S8) and settles only when that time has come. So something must have happened that is a start.
     """
     if previous.epoch == NO_EPOCH:
         return True
-    if look.started is None or look.started <= previous.began_at:
+    if look.started is None or look.started <= previous.began_at or epoch_of(look.started) == previous.epoch:
         return False
-    newest, revision = look.trail.newest, look.item.revision
-    if revision is None and newest is None:
+    if any(each.kind in STARTS for each in news):
         return True
-    return revision not in (None, previous.revision) or _is_different(newest, previous.newest)
+    if look.started >= look.read:
+        return False
+    if look.started in look.trail.own_starts:
+        return True
+    if any(each.kind in STARTS for each in look.trail.foreign):
+        return False
+    return look.item.revision is None or look.item.revision != previous.revision
 
 
 def _was_edited(look: _Look, previous: Clock, memory: Memory) -> bool:
@@ -278,8 +277,9 @@ def _turns(look: _Look, began: datetime, known: Mark | None) -> Iterable[Mark]:
                 yield Mark(min(at, look.now), EvidenceKind.RUN, name, look.item.ref)
 
 
-def _between(earliest: datetime, instant: datetime, latest: datetime) -> datetime:
-    return min(max(earliest, instant), latest)
+def _dated(told: datetime, previous: Clock, look: _Look) -> datetime:
+    """When something happened that the last look did not show: as told, if that can be true, else now."""
+    return told if previous.seen_at <= told <= look.now else look.now
 
 
 def _mark(evidence: Evidence, at: datetime) -> Mark:

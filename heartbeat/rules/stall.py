@@ -14,7 +14,7 @@ from enum import StrEnum
 from heartbeat.instants import format_duration, to_text
 from heartbeat.memory import Clock, Hold, Mark, Memory
 from heartbeat.policy import Charter, Policy
-from heartbeat.rules.activity import NO_EPOCH, is_running
+from heartbeat.rules.activity import NO_EPOCH, epoch_of, is_running
 from heartbeat.rules.windows import in_utc, observed, settled
 from heartbeat.task import OwnerKind, Presence, Ref, Status, Task
 
@@ -143,12 +143,18 @@ class _Times:
         began, epoch = _begin(task, known, now)
         activity = _latest((clock.activity for clock in known), began)
         last = began if activity is None else activity.at
-        quiet = max(now - last, timedelta(0))
-        idle, runtime = quiet, max(now - began, timedelta(0))
+        idle, runtime = max(now - last, timedelta(0)), max(now - began, timedelta(0))
         if not memory.without:
             windows = [memory.windows.get(source, ()) for source in _sources(task)]
             idle, runtime = observed(windows, last, now), observed(windows, began, now)
+        quiet = max(now - _not_before_its_time(task, last, now), idle)
         return cls(epoch, idle, quiet, runtime, activity, _latest((clock.progress for clock in known), began))
+
+
+def _not_before_its_time(task: Task, instant: datetime, now: datetime) -> datetime:
+    """An instant that a clock of 1970 may have put down: nothing happened on a task before there was one."""
+    dates = (date for item in task.items for date in (item.created_at, item.started_at) if date is not None)
+    return max([instant, *(born for born in map(in_utc, dates) if born <= now)])
 
 
 def _begin(task: Task, clocks: Iterable[Clock], now: datetime) -> tuple[datetime, str]:
@@ -159,7 +165,7 @@ def _begin(task: Task, clocks: Iterable[Clock], now: datetime) -> tuple[datetime
         return newest.began_at, newest.epoch
     told = [date for item in task.items if is_running(item) for date in (item.started_at or item.updated_at,) if date]
     began = min(max(map(in_utc, told), default=now), now)
-    return began, to_text(began)
+    return began, epoch_of(began)
 
 
 def _latest(marks: Iterable[Mark | None], began: datetime) -> Mark | None:

@@ -25,12 +25,14 @@ def extended(windows: Sequence[Window], now: datetime, beat: timedelta) -> tuple
     """A source's windows, earliest first, after a complete look at it at `now`.
 
     The last window grows up to now, or a new one begins after a gap. What lies after now was seen by a clock that has
-    been set back since, and is cut off: nothing can have been watched there yet.
+    been set back since, and is cut off: nothing can have been watched there yet. Where a whole window is cut off, how
+    long it was since the one before is not known, and that counts as a gap.
     """
     now = in_utc(now)
     past = [Window(in_utc(window.began), min(in_utc(window.until), now)) for window in windows]
     past = [window for window in past if window.began <= now]
-    if past and now - past[-1].until <= GAP_BEATS * beat:
+    patience = GAP_BEATS * beat if len(past) == len(windows) else timedelta(0)
+    if past and now - past[-1].until <= patience:
         return (*past[:-1], Window(past[-1].began, now))
     return (*past, Window(now, now))
 

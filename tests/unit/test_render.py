@@ -105,7 +105,23 @@ def test_the_worklist_comes_before_every_other_command() -> None:
     commands = re.findall(r"`(heartbeat [^`]*)`", text)
     assert commands[0] == "heartbeat worklist coo"
     assert "heartbeat tasks --agent coo" in commands
-    assert {command.split()[1] for command in commands} <= {"worklist", "tasks", "doctor", "receipts", "tick"}
+    looking = {"worklist", "tasks", "doctor", "receipts", "tick"}
+    reporting = {"start", "done", "block", "hold", "round"}
+    assert {command.split()[1] for command in commands} == looking | reporting
+
+
+def test_an_agent_is_told_how_to_take_work_and_to_report_on_it() -> None:
+    section = text_of(make_roster(), make_coo()).split("## 三源检查", 1)[0]
+    for told in (
+        "heartbeat start",
+        "heartbeat done",
+        "`review`",
+        "heartbeat block",
+        "`note`",
+        "heartbeat hold",
+        "--as coo",
+    ):
+        assert told in section
 
 
 def test_a_roster_path_stands_in_the_command_that_the_agent_runs() -> None:
@@ -142,14 +158,23 @@ def test_own_checks_continue_the_numbers_of_the_common_ones() -> None:
     assert "\n6. 资源负载均衡检查\n7. 风险识别与预警\n" in text
 
 
-def test_R3a_the_file_promises_no_recovery_that_this_version_cannot_carry_out() -> None:
+@pytest.mark.parametrize(
+    ("capable", "said"),
+    [
+        (Recovery.NOTIFY, "heartbeat 只通知 创建者，不改任务。你来恢复"),
+        (Recovery.OBSERVE, "heartbeat 只记录，不通知也不改任务。你来恢复并通知"),
+    ],
+)
+def test_R3a_the_file_promises_no_recovery_that_a_version_cannot_carry_out(
+    capable: Recovery, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heartbeat.render.values.CAPABLE_OF", capable)
     text = text_of(make_roster(), make_agent(recovery=Recovery.ACT))
-    assert "heartbeat 只记录，不通知也不改任务。你来恢复并通知" in text
+    assert said in text
     assert "由 heartbeat 执行" not in text
 
 
-def test_R3a_the_file_promises_no_recovery_that_the_roster_does_not_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heartbeat.render.values.CAPABLE_OF", Recovery.ACT)
+def test_R3a_the_file_promises_no_recovery_that_the_roster_does_not_allow() -> None:
     act, notify, observe = (text_of(make_roster(), make_agent(recovery=recovery)) for recovery in reversed(Recovery))
     assert "以下由 heartbeat 执行" in act
     assert "heartbeat 只通知 创建者，不改任务。你来恢复" in notify

@@ -236,6 +236,7 @@ def test_the_fifteenth_has_the_numbers_of_its_class_and_no_multica() -> None:
 SAID_TO_ALL = (
     "模板版本：v3.0",
     "合并去重 → 按优先级 → 依次执行",
+    "以下由 heartbeat 执行，你不必重复",
     "立即执行",
     "涉及金钱或外部资源 → 暂停该任务",
     "添加评论 → 释放认领",
