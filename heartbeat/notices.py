@@ -37,6 +37,16 @@ TEXTS: Mapping[str, str] = {
         "heartbeat：已用 {used} 轮，达到上限 {limit} 轮，任务已暂停。已有进展见上方评论与产出。"
         "继续请由负责人追加轮次：heartbeat rounds extend {name} 20"
     ),
+    # In an agent's name, by its own commands (verbs.py).
+    "verb_start": "{agent}：开始。{why}",
+    "verb_done": "{agent}：已完成。{why}",
+    "verb_review": "{agent}：提交评审。{why}",
+    "verb_reject": "{agent}：退回重做。原因：{why}",
+    "verb_block": "{agent}：受阻。原因：{why}",
+    "verb_note": "{agent}：{why}",
+    "rounds_extend": (
+        "heartbeat：{by} 追加 {more} 轮（已用 {used} 轮，上限现为 {limit} 轮），任务已恢复，可以重新认领。{why}"
+    ),
     # For the owner's next worklist (rule L1).
     "nudge_title": "疑似超时：{title}",
     "nudge": (

@@ -17,13 +17,16 @@ from heartbeat.schedule.slots import current_slot
 from heartbeat.store.port import Store, Tombstone
 from heartbeat.sweep import SourceBuilder, Sweep, sweep
 from heartbeat.systems.base import Deadline, ReadStatus
-from heartbeat.systems.registry import BUILT_IN, build_source
+from heartbeat.systems.registry import build_source
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Finding, Item, Link, Ref
 from heartbeat.worklist import Assessment, assess
 
 _SHARE_OF_EVERY = 0.5
 """A tick may take half of the shortest `every` of its agents (rule B1)."""
+
+_TELL_OF_RUNS = frozenset({"workboard", "multica"})
+"""Sources that should know who is at work (rule T7). A TODO file cannot, and a plug-in need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def remember(store: Store, roster: Roster, now: datetime, *, alone: bool = False
         clocks=clocks,
         windows=store.windows(),
         own=store.own(),
-        incidents=store.incidents(since=now - roster.charter().escalation.window),
+        incidents=store.incidents(),
         rounds=store.rounds(),
         holds=store.holds(),
         pauses=store.pauses(),
@@ -131,7 +134,7 @@ def scene_of(seen: Sweep) -> Scene:
     return Scene(
         evidence=tuple(evidence for each in readings.values() for evidence in each.evidence),
         presence=tuple(presence for each in readings.values() for presence in each.presence or ()),
-        presence_unknown=frozenset(name for name, each in in_use.items() if each.presence is None and name in BUILT_IN),
+        presence_unknown=frozenset(name for name in _TELL_OF_RUNS & in_use.keys() if in_use[name].presence is None),
         presence_known=any(each.presence is not None for each in in_use.values()),
         complete=frozenset(complete),
         read_at={name: each.report.read_at for name, each in complete.items() if each.report.read_at is not None},
