@@ -45,6 +45,12 @@ class RosterError(UsageError):
         self.problems = problems
 
 
+class RefusedError(HeartbeatError):
+    """What an agent asked for may not be done to this task now; nothing was written. Each line says one reason why."""
+
+    exit_code = Exit.FOUND
+
+
 class StateError(HeartbeatError):
     """The tool's own state cannot be used: locked for too long, damaged, or written by a newer version."""
 

@@ -186,7 +186,8 @@ class Pause:
 class Memory:
     """Everything that the rules remember. `own` holds (ref, evidence id) of what we wrote ourselves (rule T2).
 
-    `incidents` holds all that the store keeps: a spell that a person resolved long ago must not open again. `beats` is each agent's last receipt.
+    `incidents` holds all that the store keeps: a spell that a person resolved long ago must not open again. `beats` is
+    each agent's last receipt.
     `without` says that there is no memory to go by (rule B5); `observing` that it was lost and nobody has accepted
     that yet (rule B7).
     """

@@ -41,6 +41,7 @@ class Fault(StrEnum):
     LOST_BEFORE = "the request did not arrive, and it cannot be known"
     LOST_AFTER = "it took effect, and the answer did not arrive"
     HALF = "what it says arrived, what it changes did not, and the answer did not arrive either"
+    MUTE = "what it changes arrived, what it says did not, and the answer did not arrive either"
     DOWN = "refused before anything happened"
     CONFLICT = "somebody else was quicker"
     UNSUPPORTED = "this version cannot do that"
@@ -80,17 +81,20 @@ class ScriptedSystem:
         self.presence: tuple[Presence, ...] | None = ()
         self.effects: list[Write] = []
         self.calls: list[tuple[str, Ref]] = []
+        self.reads = 0
+        self.shared = False
+        """Whether one read may serve other beats (rule S5)."""
         self.failure: TransportError | None = None
         """While set, nothing of it can be read or written."""
-        self.meanwhile: Callable[[], None] | None = None
-        self._faults: deque[Fault] = deque()
+        self.meanwhile: Callable[[], object] | None = None
+        self._faults: deque[Fault | None] = deque()
         self._looks_fail: deque[TransportError] = deque()
         self._events = 0
 
     # What a test tells it.
 
-    def fail_writes(self, *faults: Fault) -> None:
-        """The next writes go wrong, one each."""
+    def fail_writes(self, *faults: Fault | None) -> None:
+        """The next writes go wrong, one each; None lets one pass."""
         self._faults.extend(faults)
 
     def fail_looks(self, *errors: TransportError) -> None:
@@ -124,9 +128,10 @@ class ScriptedSystem:
 
     @property
     def shareable(self) -> bool:
-        return False
+        return self.shared
 
     def read(self, deadline: Deadline, now: datetime) -> Reading:
+        self.reads += 1
         if self.failure is not None:
             kind, message = self.failure.kind, str(self.failure)
             return Reading(SourceReport(self.name, ReadStatus.FAILED, "scripted", kind, message))
@@ -178,8 +183,8 @@ class ScriptedSystem:
             raise _lost(self.name, fault)
         if fault is Fault.DIES_BEFORE:
             raise Died
-        written = self._take_effect(write, look, now, half=fault is Fault.HALF)
-        if fault in (Fault.LOST_AFTER, Fault.HALF):
+        written = self._take_effect(write, look, now, says=fault is not Fault.MUTE, changes=fault is not Fault.HALF)
+        if fault in (Fault.LOST_AFTER, Fault.HALF, Fault.MUTE):
             raise _lost(self.name, fault)
         if fault is Fault.DIES_AFTER:
             raise Died
@@ -194,8 +199,8 @@ class ScriptedSystem:
 
     # How a write takes effect.
 
-    def _take_effect(self, write: Write, look: Look, now: datetime, *, half: bool) -> Written:
-        """What the look does not show yet, all of it or (`half`) only what it says."""
+    def _take_effect(self, write: Write, look: Look, now: datetime, *, says: bool, changes: bool) -> Written:
+        """What the look does not show yet: what the write says, and what it changes."""
         if write.operation is Operation.CREATE:
             return self._create(write, now)
         item = self.items.get(write.ref)
@@ -203,9 +208,9 @@ class ScriptedSystem:
             raise ConflictError(f"{write.ref} is not there any more")
         self._refuse_a_second_claim(write, item)
         ids: list[str] = []
-        if (write.text or write.outputs) and write.marker not in look.markers:
+        if says and (write.text or write.outputs) and write.marker not in look.markers:
             ids += self._leave(write, now)
-        if not half:
+        if changes:
             ids += self._alter(write, item, now)
         if ids:
             self.effects.append(write)
