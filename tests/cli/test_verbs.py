@@ -295,7 +295,6 @@ def test_I4_what_could_not_be_finished_is_told_and_finished_by_the_same_command(
     assert office.statuses() == ("done", "done", "[x]")
 
 
-@pytest.mark.xfail(strict=True, reason="a card that is moved to review keeps its claim, and with it its agent's slot")
 def test_an_agent_that_handed_one_task_in_may_take_the_next(office: Office) -> None:
     office.new_card("下一件事", agentId="coo")
     office.run("start", "ACM-1")

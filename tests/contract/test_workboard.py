@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ from tests.support.fake_board import FakeBoard, SteppingClock
 from tests.support.fake_gateway import FakeGateway
 from tests.support.fake_openclaw import FakeOpenClaw, Reach
 from tests.support.openclaw_cases import HOUR, NOW_MS, filled_board, team
+from tests.support.openclaw_sessions import FakeSessions
 
 TRANSPORTS = ("gateway", "cli", "offline", "file")
 Open = Callable[..., Reading]
+
+
+Prepare = Callable[[FakeSessions], None]
 
 
 @dataclass
@@ -33,11 +37,14 @@ class House:
 
     directory: Path
     stack: ExitStack
+    prepare: Prepare = field(default=lambda sessions: None)
+    """Puts sessions where the transport knows any."""
 
     def read(self, work: FakeBoard, transport: str, **settings: Any) -> Reading:
         environment: Mapping[str, str] = {"HOME": str(self.directory)}
         if transport == "gateway":
             gateway = self.stack.enter_context(FakeGateway(work))
+            self.prepare(gateway.sessions)
             environment = {**environment, **gateway.environment()}
         elif transport == "file":
             path = self.directory / "cards.json"
@@ -46,6 +53,9 @@ class House:
         else:
             program = FakeOpenClaw(self.directory, work)
             program.order(reach=Reach.UP if transport == "cli" else Reach.DOWN)
+            sessions = FakeSessions(work.present)
+            self.prepare(sessions)
+            program.order(sessions=list(sessions.records.values()))
             environment = program.environment(self.directory)
         name = "cli" if transport == "offline" else transport
         source = build({"transport": name, **settings}, team(), environment)
@@ -94,7 +104,7 @@ def test_M3_items_and_evidence_are_equal_over_all_transports(house: House, tmp_p
     assert all(reading.items == readings[0].items for reading in readings)
     assert all(reading.evidence == readings[0].evidence for reading in readings)
     told = [finding.code for finding in readings[TRANSPORTS.index("offline")].report.findings]
-    assert told == ["read-offline"]
+    assert told == ["read-offline", "unknown-sessions"]
     assert readings[0].report.findings == ()
 
 
@@ -106,6 +116,37 @@ def test_T1_the_story_of_a_claimed_card_is_told_by_kind(house: House) -> None:
     assert kinds.count(EvidenceKind.CLAIMED) == 1
     assert kinds.count(EvidenceKind.COMMENT) == 2, "the comment and its event; the note is none"
     assert kinds.count(EvidenceKind.CLAIM_HEARTBEAT) == 3, "the heartbeat, its event and its note"
+
+
+def busy_day(sessions: FakeSessions) -> None:
+    """A worker in a run, one who was spoken to a while ago, a job, and a session of nobody on the roster."""
+    sessions.put("agent:coo:hb-1", active=True, spoken_at=NOW_MS - HOUR // 2)
+    sessions.put("agent:architect:main", spoken_at=NOW_MS - HOUR // 4)
+    sessions.put("agent:writer:cron:job-1:run:2", active=True, spoken_at=NOW_MS - HOUR // 60)
+    sessions.put("agent:stranger:main", active=True)
+
+
+@pytest.mark.parametrize("transport", ["gateway", "cli"])
+def test_T7_who_has_a_run_is_told_with_the_cards(house: House, transport: str) -> None:
+    house.prepare = busy_day
+    reading = house.read(filled_board(), transport)
+    assert reading.report.findings == ()
+    assert reading.presence is not None
+    told = {presence.id: (presence.agent, presence.active, presence.at) for presence in reading.presence}
+    assert told == {
+        "agent:architect:main": ("architect", False, NOW - timedelta(minutes=15)),
+        "agent:coo:hb-1": ("coo", True, NOW - timedelta(minutes=30)),
+        "agent:stranger:main": ("stranger", True, None),
+        "agent:writer:cron:job-1:run:2": ("writer", True, None),
+    }
+
+
+@pytest.mark.parametrize(("transport", "codes"), [("offline", ["read-offline", "unknown-sessions"]), ("file", [])])
+def test_T7_without_a_gateway_nobody_is_known_to_be_at_rest(house: House, transport: str, codes: list[str]) -> None:
+    house.prepare = busy_day
+    reading = house.read(filled_board(), transport)
+    assert reading.presence is None
+    assert [finding.code for finding in reading.report.findings] == codes
 
 
 def test_T5_a_reclaimed_and_claimed_again_card_starts_a_new_clock(house: House) -> None:
@@ -128,6 +169,7 @@ def test_T8_what_openclaws_dispatch_blocked_is_a_finding(house: House) -> None:
     assert [blocked["id"] for blocked in board.call("cards.dispatch")["blocked"]] == [card["id"]]
     reading = house.read(board, "gateway")
     assert [finding.code for finding in reading.report.findings] == ["claim-expired-blocked"]
+    assert by_title(reading)["gone quiet"].reclaimed
     assert EvidenceKind.SWEEP in {evidence.kind for evidence in reading.evidence}
 
 

@@ -50,7 +50,9 @@ def test_cards_are_read_among_interleaved_events_with_the_scope_to_read_only(gat
     fetched = transport(gateway).fetch(Deadline.after(10))
     assert [card["title"] for card in fetched.records] == ["写接口文档", "Second"]
     assert (fetched.problem, fetched.findings) == ("", ())
-    assert [call.scopes for call in gateway.calls] == [frozenset({READ})]
+    assert {call.scopes for call in gateway.calls} == {frozenset({READ})}
+    assert [call.method for call in gateway.calls] == ["workboard.cards.list", "sessions.list", "sessions.list"]
+    assert len(gateway.greetings) == 1, "one connection for all"
     client = gateway.greetings[0]["client"]
     assert (client["id"], client["mode"]) == ("gateway-client", "backend")
     assert gateway.greetings[0]["role"] == "operator"
@@ -58,7 +60,7 @@ def test_cards_are_read_among_interleaved_events_with_the_scope_to_read_only(gat
 
 def test_one_board_is_read_where_one_is_named(gateway: FakeGateway) -> None:
     assert [card["title"] for card in transport(gateway, "OPS").fetch(Deadline.after(10)).records] == ["Second"]
-    assert gateway.calls[-1].params == {"boardId": "OPS"}
+    assert gateway.calls[0].params == {"boardId": "OPS"}
 
 
 def test_the_version_comes_with_the_handshake(gateway: FakeGateway) -> None:
@@ -208,7 +210,17 @@ def test_S3_a_list_shorter_than_its_boards_count_is_read_again_once_and_then_par
     fetched = transport(gateway).fetch(Deadline.after(10))
     assert len(fetched.records) == 1
     assert "1 cards of the 2" in fetched.problem
-    assert len(gateway.calls) == 2
+    assert [call.method for call in gateway.calls].count("workboard.cards.list") == 2
+
+
+def test_T7_sessions_that_cannot_be_read_cost_nothing_but_themselves(gateway: FakeGateway) -> None:
+    gateway.sessions_refused = "invalid sessions.list params: at root: unexpected property 'activeOnly'"
+    fetched = transport(gateway).fetch(Deadline.after(10))
+    assert len(fetched.records) == 2
+    assert fetched.extra == {}
+    (finding,) = fetched.findings
+    assert finding.code == "unknown-sessions"
+    assert "unexpected property 'activeOnly'" in finding.message
 
 
 def test_S4_an_answer_over_the_cap_is_refused_and_not_kept(

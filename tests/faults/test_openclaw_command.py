@@ -51,11 +51,11 @@ def test_the_gateway_is_asked_first_and_the_token_is_never_an_argument(program: 
     fetched = fetch(program)
     assert [card["title"] for card in fetched.records] == ["写接口文档", "Second"]
     assert fetched.findings == ()
-    (run,) = program.runs()
-    assert run["argv"][:3] == ["gateway", "call", "workboard.cards.list"]
-    assert SECRET not in str(run["argv"])
-    assert run["environment"] == {"OPENCLAW_GATEWAY_TOKEN": SECRET}
-    assert int(run["argv"][-1]) < 12_000, "its own time limit ends before ours"
+    methods = ["workboard.cards.list", "sessions.list", "sessions.list"]
+    assert [run["argv"][:3] for run in program.runs()] == [["gateway", "call", method] for method in methods]
+    assert all(SECRET not in str(run["argv"]) for run in program.runs())
+    assert all(run["environment"] == {"OPENCLAW_GATEWAY_TOKEN": SECRET} for run in program.runs())
+    assert int(program.runs()[0]["argv"][-1]) < 12_000, "its own time limit ends before ours"
 
 
 def test_one_board_is_asked_for_by_either_way(program: FakeOpenClaw) -> None:
@@ -71,7 +71,8 @@ def test_where_the_gateway_is_out_of_reach_the_database_is_read_and_that_is_said
     program.order(reach=reach)
     fetched = fetch(program)
     assert len(fetched.records) == 2
-    assert [finding.code for finding in fetched.findings] == ["read-offline"]
+    assert [finding.code for finding in fetched.findings] == ["read-offline", "unknown-sessions"]
+    assert fetched.extra == {}, "only a Gateway knows who has a run"
     assert commands(program) == ["gateway call", "workboard list"]
 
 
@@ -127,6 +128,29 @@ def test_S1_every_fault_has_its_kind(
     assert told in str(error)
 
 
+@pytest.mark.parametrize(
+    ("manner", "unknown"),
+    [
+        (Manner.NOTHING, True),
+        (Manner.GARBAGE, True),
+        (Manner.CUT, True),
+        (Manner.EXIT_1, True),
+        (Manner.CRASH, True),
+        (Manner.FLOOD, True),
+        (Manner.HANG, True),
+        (Manner.NO_NODE, False),
+    ],
+)
+def test_L4_after_an_answer_that_cannot_be_read_the_request_may_have_been_carried_out(
+    program: FakeOpenClaw, manner: Manner, unknown: bool
+) -> None:
+    program.order(manner=manner)
+    with pytest.raises(TransportError) as failed:
+        transport(program, max_bytes=1_000_000).call("workboard.cards.list", {}, Deadline.after(2.0))
+    assert failed.value.outcome_unknown is unknown
+    assert SECRET not in str(failed.value)
+
+
 @pytest.mark.parametrize("manner", [Manner.HANG, Manner.IGNORE_SIGTERM])
 def test_S4_a_program_that_hangs_is_killed_and_both_ways_got_their_share(program: FakeOpenClaw, manner: Manner) -> None:
     program.order(manner=manner)
@@ -159,6 +183,7 @@ def test_R4_a_program_that_repeats_the_token_does_not_bring_it_into_a_report(pro
     program.order(manner=Manner.TELLTALE_BANNER)
     (finding,) = fetch(program).findings
     assert "using token [token]" in finding.message
+    assert SECRET not in str(fetch(program))
 
 
 def test_the_version_is_read_from_the_programs_own_line(program: FakeOpenClaw) -> None:
@@ -187,4 +212,5 @@ def test_S3_fewer_cards_than_the_boards_count_is_told(program: FakeOpenClaw) -> 
     program.order(around={"boards": [{"id": "default", "total": 5}, {"id": "ops", "total": 1}]})
     assert "2 cards of the 6" in fetch(program).problem
     assert fetch(program, board="ops").problem == ""
-    assert len(program.runs()) == 3
+    listed = [run for run in program.runs() if run["argv"][2] == "workboard.cards.list"]
+    assert len(listed) == 3

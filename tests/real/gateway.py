@@ -38,12 +38,16 @@ class GatewayFailedError(Exception):
 class RealGateway:
     """A Gateway with the workboard plug-in and a few agents. A context manager: entered, it is ready.
 
-    It may be stopped and started again within the context; boards stay.
+    It may be stopped and started again within the context; boards stay. Its agents can take turns only where the
+    address of a model is given.
     """
 
-    def __init__(self, installation: OpenClawInstallation, agents: Sequence[str] = AGENTS) -> None:
+    def __init__(
+        self, installation: OpenClawInstallation, agents: Sequence[str] = AGENTS, *, model: str | None = None
+    ) -> None:
         self.installation = installation
         self.agents = tuple(agents)
+        self.model = model
         self.token = secrets.token_hex(16)
         self.port = _free_port()
         self.home = Path(tempfile.mkdtemp(prefix="heartbeat-openclaw-")).resolve()
@@ -206,14 +210,20 @@ class RealGateway:
         """
         for directory in (self.state_directory, self.home / "tmp", *map(self.workspace, self.agents)):
             directory.mkdir(parents=True)
+        agents: dict[str, Any] = {"ownership": "explicit"}
+        models: dict[str, Any] = {"catalogRefresh": {"enabled": False}}
+        if self.model is not None:
+            provider = {"baseUrl": self.model, "apiKey": "none", "api": "openai-completions"}
+            models["providers"] = {"loopback": {**provider, "models": [{"id": "silent", "name": "silent"}]}}
+            agents["defaults"] = {"model": {"primary": "loopback/silent"}}
         entries = {agent: {"workspace": str(self.workspace(agent))} for agent in self.agents}
         configuration = {
             "gateway": {"mode": "local"},
             "plugins": {"allow": ["workboard"], "entries": {"workboard": {"enabled": True}}},
-            "agents": {"ownership": "explicit", "entries": entries},
+            "agents": {**agents, "entries": entries},
             "logging": {"file": str(self.home / "openclaw.log")},
             "update": {"checkOnStart": False},
-            "models": {"catalogRefresh": {"enabled": False}},
+            "models": models,
             "discovery": {"mdns": {"mode": "off"}},
         }
         (self.state_directory / "openclaw.json").write_text(json.dumps(configuration, indent=2), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The one Gateway that a run of the tests shares: started when first asked for, stopped when Python ends.
+"""The Gateways that a run of the tests shares: started when first asked for, stopped when Python ends.
 
-Its board is filled once and only read afterwards; a test that wants to change something takes a Gateway of its own.
+One has the known board, which is filled once and only read afterwards. One is empty, and is left empty by every test.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 
 from tests.real.gateway import GatewayFailedError, RealGateway
 from tests.real.install import install_openclaw
+from tests.real.model import SilentModel
 from tests.support.openclaw_board import KnownBoard, fill
 
 SCHEDULE_AHEAD = timedelta(days=1)
@@ -50,3 +51,24 @@ def _started() -> tuple[Shared | None, Exception | None]:
     except Exception as error:  # noqa: BLE001 - whatever it is, each test that needs the Gateway reports it
         return None, error
     return Shared(gateway, board, datetime.now(UTC)), None
+
+
+def changeable() -> RealGateway:
+    """The Gateway with an empty board, whose agents' turns last until they are aborted."""
+    started, failure = _empty()
+    if started is None:
+        raise GatewayFailedError("the empty Gateway could not be started") from failure
+    return started
+
+
+@cache
+def _empty() -> tuple[RealGateway | None, Exception | None]:
+    try:
+        model = SilentModel()
+        atexit.register(model.close)
+        gateway = RealGateway(install_openclaw(), model=model.url)
+        atexit.register(gateway.close)
+        gateway.start()
+    except Exception as error:  # noqa: BLE001 - whatever it is, each test that needs the Gateway reports it
+        return None, error
+    return gateway, None

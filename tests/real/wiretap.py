@@ -33,6 +33,8 @@ class Wiretap:
         """The largest response, in bytes."""
         self.rewrite: Callable[[str], str] = str
         """Changes a client's frame on the way."""
+        self.loses: Callable[[str], bool] | None = None
+        """Of which method the next answer is lost: the connection is cut instead of passing it on. Once."""
         self._server: Server = serve(
             self._handle, "127.0.0.1", 0, max_size=None, compression=None, ping_interval=None, close_timeout=1.0
         )
@@ -75,12 +77,15 @@ class Wiretap:
             with self._lock:
                 self.connections += 1
                 self._open.append(gateway)
-            back = threading.Thread(target=self._pass_back, args=(gateway, client), daemon=True)
+            asked: dict[str, str] = {}
+            back = threading.Thread(target=self._pass_back, args=(gateway, client, asked), daemon=True)
             back.start()
             with contextlib.suppress(ConnectionClosed):
                 for frame in client:
                     text = self.rewrite(_text(frame))
-                    self.requests.append(json.loads(text))
+                    request = json.loads(text)
+                    self.requests.append(request)
+                    asked[request["id"]] = request["method"]
                     gateway.send(text)
             gateway.close()
             back.join(timeout=10.0)
@@ -96,7 +101,8 @@ class Wiretap:
             proxy=None,
         )
 
-    def _pass_back(self, gateway: ClientConnection, client: ServerConnection) -> None:
+    def _pass_back(self, gateway: ClientConnection, client: ServerConnection, asked: dict[str, str]) -> None:
+        """`asked` holds each request's method by its id."""
         try:
             for frame in gateway:
                 text = _text(frame)
@@ -104,6 +110,10 @@ class Wiretap:
                 if message["type"] == "res":
                     self.answers.append(message)
                     self.largest_answer = max(self.largest_answer, len(text.encode()))
+                    if self.loses is not None and self.loses(asked.get(message["id"], "")):
+                        self.loses = None
+                        client.close_socket()
+                        return
                 client.send(text)
         except ConnectionClosed:
             pass

@@ -21,11 +21,13 @@ from tests.support.fake_cards import (
     Cards,
     Parameters,
     SteppingClock,
+    at_most,
     board_id,
     board_of,
     given,
     one_of,
     title_of,
+    units,
 )
 
 __all__ = ["READS", "BoardError", "FakeBoard", "SteppingClock"]
@@ -102,9 +104,13 @@ class FakeBoard(Cards):
     def _create(self, parameters: Parameters) -> dict[str, Any]:
         title = title_of(parameters.get("title"))
         board = board_id(parameters.get("boardId", "default"))
+        if units(parameters.get("notes") or "") > 4000:
+            raise BoardError("notes must be 4000 characters or fewer.")
         key = parameters.get("idempotencyKey")
+        at_most("idempotency key", 160, key)
         for card in self._cards.values():
-            if key and card.get("metadata", {}).get("automation", {}).get("idempotencyKey") == key:
+            same_key = card.get("metadata", {}).get("automation", {}).get("idempotencyKey") == key
+            if key and same_key and board_of(card) == board:
                 return {"card": card}
         parents = [self._find({"id": parent}) for parent in parameters.get("parents", ())]
         status = one_of("status", STATUSES, parameters.get("status", "todo"))
@@ -155,10 +161,16 @@ class FakeBoard(Cards):
         execution = patch.get("execution")
         if execution is not None:
             card["execution"] = execution
-            attempt = {"id": execution.get("runId", execution["id"]), "status": execution["status"]}
-            attempt["startedAt"] = execution["startedAt"]
+            attempt = {
+                "id": execution.get("runId", execution["id"]),
+                **given(execution, "status", "startedAt", "mode", "model", "sessionKey", "runId"),
+            }
             card.setdefault("metadata", {}).setdefault("attempts", []).append(attempt)
             return self._written(card, "linked", sessionKey=execution.get("sessionKey", ""))
+        artifacts = (patch.get("metadata") or {}).get("artifacts")
+        if artifacts is not None:
+            self._add_artifacts(card, artifacts, instead=True)
+            return self._written(card, "artifact_added")
         return self._moved(card, before)
 
     def _move(self, parameters: Parameters) -> dict[str, Any]:
@@ -215,29 +227,34 @@ class FakeBoard(Cards):
 
     def _release(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
-        if "claim" in card.get("metadata", {}):
+        was_claimed = "claim" in card.get("metadata", {})
+        if was_claimed:
             self._check_claimant(card, parameters)
         self._drop_claim(card)
         before = card["status"]
         if parameters.get("status") is not None:
             self._move_to(card, one_of("status", STATUSES, parameters["status"]))
-        return self._moved(card, before, otherwise="claimed")
+        return self._moved(card, before, otherwise="claimed" if was_claimed else "edited")
 
     def _reclaim(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
+        at_most("reclaim reason", 1000, parameters.get("reason"))
         self._drop_claim(card)
-        self._end_attempts(card, "stopped")
-        self._add_comment(card, parameters.get("reason") or "Workboard claim reclaimed.")
+        reason = parameters.get("reason") or "Workboard claim reclaimed."
+        self._end_attempts(card, "stopped", reason)
+        was_executing = card.pop("execution", None) is not None
+        self._add_comment(card, reason)
         before = card["status"]
         target = parameters.get("status")
         if target is None and before == "running":
             target = "ready" if self._parents_done(card) else "todo"
         if target is not None:
             self._move_to(card, one_of("status", STATUSES, target))
-        return self._moved(card, before)
+        return self._moved(card, before, otherwise="linked" if was_executing else "comment_added")
 
     def _reassign(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
+        at_most("reassign reason", 1000, parameters.get("reason"))
         if parameters.get("agentId"):
             card["agentId"] = parameters["agentId"]
         card.setdefault("metadata", {}).pop("failureCount", None)
@@ -246,12 +263,13 @@ class FakeBoard(Cards):
             self._move_to(card, one_of("status", STATUSES, parameters["status"]))
         if parameters.get("reason"):
             self._add_comment(card, parameters["reason"])
-            return self._written(card, "comment_added")
+            return self._moved(card, before, otherwise="comment_added")
         return self._moved(card, before)
 
     def _block(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
         before, reason = card["status"], parameters.get("reason") or "Workboard card blocked."
+        at_most("block reason", 2000, reason)
         self._fail(card, reason)
         self._add_comment(card, reason)
         return self._moved(card, before, otherwise="comment_added")
@@ -264,6 +282,7 @@ class FakeBoard(Cards):
 
     def _promote(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
+        at_most("promote reason", 1000, parameters.get("reason"))
         before = card["status"]
         if parameters.get("force"):
             card["status"] = "ready"
@@ -275,21 +294,23 @@ class FakeBoard(Cards):
 
     def _complete(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
-        before = card["status"]
+        before, summary = card["status"], parameters.get("summary")
+        at_most("summary", 2000, summary)
+        if card["status"] != "done":
+            self._check_holds(card, "done")
+        if parameters.get("artifacts"):
+            self._add_artifacts(card, parameters["artifacts"])
         self._move_to(card, "done")
         self._drop_claim(card)
         metadata = card.setdefault("metadata", {})
         metadata.pop("failureCount", None)
-        summary = parameters.get("summary")
         if summary:
             self._add_comment(card, summary)
             metadata.setdefault("automation", {})["summary"] = summary
         if parameters.get("proof"):
             self._append(card, "proof", parameters["proof"])
-        for artifact in parameters.get("artifacts", ()):
-            self._append(card, "artifacts", artifact)
         self._append(card, "notifications", {"kind": "completed", "message": summary or "Workboard card completed."})
-        return self._moved(card, before)
+        return self._moved(card, before, otherwise="comment_added" if summary else "edited")
 
     def _link_dependency(self, parameters: Parameters) -> dict[str, Any]:
         if not parameters.get("parentId") or not parameters.get("childId"):
@@ -314,12 +335,13 @@ class FakeBoard(Cards):
 
     def _proof(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
+        at_most("proof label", 160, parameters.get("label"))
         self._append(card, "proof", given(parameters, "status", "label", "command", "url", "note"))
         return self._written(card, "proof_added")
 
     def _artifact(self, parameters: Parameters) -> dict[str, Any]:
         card = self._find(parameters)
-        self._append(card, "artifacts", given(parameters, "label", "path", "url"))
+        self._add_artifacts(card, [parameters])  # the card's own id becomes the artifact's, so that a second one fails
         return self._written(card, "artifact_added")
 
     def _worker_log(self, parameters: Parameters) -> dict[str, Any]:

@@ -53,6 +53,10 @@ class Cards:
         self._tokens: dict[str, str] = {}
         self._ids = 0
 
+    def present(self) -> int:
+        """Now, by the board's own clock."""
+        return self._clock()
+
     def put(self, card: Card) -> None:
         """A card as it is, past all rules: for shapes that the rules would not make."""
         self._cards[str(card["id"])] = card
@@ -143,7 +147,10 @@ class Cards:
         self._end_attempts(card, "blocked", message)
         metadata = card.setdefault("metadata", {})
         metadata["failureCount"] = metadata.get("failureCount", 0) + 1
-        self._append(card, "notifications", {"kind": "failed", "message": message})
+        of_run = given(card.get("execution", {}), "sessionKey", "runId")
+        self._append(card, "notifications", {"kind": "failed", "message": message, **of_run})
+        if "execution" in card:
+            card["execution"] |= {"status": "blocked", "updatedAt": self._clock()}
         card["status"] = "blocked"
 
     def _end_attempts(self, card: Card, status: str, error: str | None = None) -> None:
@@ -165,6 +172,24 @@ class Cards:
             entry = {**entry, "sequence": now * 1000}
         entries.append({"id": self._identifier(), **entry, "createdAt": now})
         del entries[: -_LIMITS[name]]
+
+    def _add_artifacts(self, card: Card, artifacts: list[Any], *, instead: bool = False) -> None:
+        """Adds artifacts, or puts them in place of those that are there. No two in the world may share an id."""
+        now = self._clock()
+        new = [self._artifact_of(entry, now) for entry in artifacts]
+        kept = [] if instead else card.get("metadata", {}).get("artifacts", [])
+        taken = [entry["id"] for other in self._cards.values() if other is not card for entry in _artifacts(other)]
+        ids = [entry["id"] for entry in (*kept, *new)]
+        if len(set(ids)) < len(ids) or set(ids) & set(taken):
+            raise BoardError("UNIQUE constraint failed: workboard_card_artifacts.id")
+        card.setdefault("metadata", {})["artifacts"] = [*kept, *new][-_LIMITS["artifacts"] :]
+
+    def _artifact_of(self, entry: Any, now: int) -> dict[str, Any]:
+        artifact = given(entry, "label", "path", "url", "mimeType")
+        if not {"path", "url"} & set(artifact):
+            raise BoardError("artifact url or path is required.")
+        at_most("artifact label", 160, artifact.get("label"))
+        return {"id": entry.get("id") or self._identifier(), "createdAt": entry.get("createdAt", now), **artifact}
 
     def _link_both(self, parent: Card, child: Card) -> None:
         for card, kind, target in ((parent, "child", child), (child, "parent", parent)):
@@ -191,6 +216,17 @@ class Cards:
     def _identifier(self) -> str:
         self._ids += 1
         return f"{self._ids * 2654435761 % 2**32:08x}-0000-4000-8000-{self._ids:012x}"
+
+
+def _artifacts(card: Card) -> list[dict[str, Any]]:
+    artifacts: list[dict[str, Any]] = card.get("metadata", {}).get("artifacts", [])
+    return artifacts
+
+
+def at_most(name: str, limit: int, value: Any) -> None:
+    """Refuses a text that is too long, in the words of the real one."""
+    if isinstance(value, str) and units(value) > limit:
+        raise BoardError(f"{name} must be {limit} characters or fewer (got {units(value)}).")
 
 
 def title_of(value: Any) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import http
 import json
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,12 +19,14 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.support.fake_board import READS, BoardError, FakeBoard
+from tests.support.openclaw_sessions import FakeSessions
 
 VERSION = "2026.9.6"
 PROTOCOL = 4
 MAX_PAYLOAD = 26_214_400
 _CLIENT_IDS = frozenset({"cli", "gateway-client", "webchat", "openclaw-tui", "openclaw-probe", "test"})
 _CLIENT_MODES = frozenset({"webchat", "cli", "ui", "backend", "node", "worker", "probe", "test"})
+_CORE_READS = ("agents.list", "sessions.list")
 _CONFLICT_ADVICE = "unauthorized: gateway token mismatch (provide gateway auth token)"
 
 
@@ -60,7 +63,7 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request after the handshake."""
+    """One request after the handshake, or one that the command line sent."""
 
     method: str
     params: Any
@@ -80,9 +83,20 @@ class FakeGateway:
     agents: tuple[str, ...] = ("main", "coo", "architect")
     calls: list[Call] = field(default_factory=list)
     greetings: list[dict[str, Any]] = field(default_factory=list)
+    losing: int = 0
+    """That many writes from now the connection is lost after the write and before its answer; 0 for never."""
+    meanwhile: Callable[[], None] | None = None
+    """What somebody else does just before the next write is carried out."""
+    after_read: Callable[[], None] | None = None
+    """What happens once the next read has been answered."""
+    sessions_refused: str = ""
+    """Where it is set, `sessions.list` is refused with this message."""
+
+    def __post_init__(self) -> None:
+        self.sessions = FakeSessions(self.board.present)
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
-        self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._sequence = 0
         self._server: Server = serve(
@@ -115,6 +129,21 @@ class FakeGateway:
     def writes(self) -> list[str]:
         """The calls that succeeded and were no reads."""
         return [call.method for call in self.calls if call.ok and _scope(call.method) != "operator.read"]
+
+    def answer(
+        self, method: str, params: Any, scopes: frozenset[str] = frozenset({"operator.admin"})
+    ) -> tuple[dict[str, Any] | None, Any, bool]:
+        """Carries out one request: the error or None, the payload, and whether the answer is to be lost."""
+        writes = _scope(method) == "operator.write"
+        with self._lock:
+            if writes and self.meanwhile is not None:
+                happens, self.meanwhile = self.meanwhile, None
+                happens()
+            error, payload = self._result(method, params, scopes)
+            self.calls.append(Call(method, params, scopes, error is None))
+            counts = writes and error is None and self.losing > 0
+            self.losing -= counts
+            return error, payload, counts and self.losing == 0
 
     # HTTP
 
@@ -222,9 +251,10 @@ class FakeGateway:
             return
         method, params = frame.get("method", ""), frame.get("params")
         self._event(connection, "tick", {"ts": 1795226098032})
-        with self._lock:
-            error, payload = self._result(method, params, scopes)
-            self.calls.append(Call(method, params, scopes, error is None))
+        error, payload, lost = self.answer(method, params, scopes)
+        if lost:
+            connection.close(1011)
+            return
         response = {"ok": True, "payload": payload} if error is None else {"ok": False, "error": error}
         if error is None and _scope(method) == "operator.write":
             self._event(connection, "plugin.workboard.changed", {"epoch": "e1", "revision": self._sequence})
@@ -232,6 +262,9 @@ class FakeGateway:
             payload["cards"] = payload["cards"][:-1]
         text = json.dumps({"type": "res", "id": frame["id"], **response}, ensure_ascii=False)
         connection.send(text[:-1] if self.trouble is Trouble.CUT else text)
+        if self.after_read is not None and _scope(method) == "operator.read":
+            happens, self.after_read = self.after_read, None
+            happens()
 
     def _result(self, method: str, params: Any, scopes: frozenset[str]) -> tuple[dict[str, Any] | None, Any]:
         needed = self._needed(method)
@@ -254,6 +287,13 @@ class FakeGateway:
                 return _invalid(told), None
             agents = [{"id": agent, "workspace": f"/state/workspace-{agent}"} for agent in self.agents]
             return None, {"defaultId": self.agents[0], "agents": agents}
+        if method == "sessions.list":
+            if self.sessions_refused:
+                return _invalid(self.sessions_refused), None
+            try:
+                return None, self.sessions.list(given)
+            except ValueError as refused:
+                return _invalid(str(refused)), None
         return _invalid(f"unknown method: {method}"), None
 
     def _is_board_method(self, method: str) -> bool:
@@ -262,7 +302,7 @@ class FakeGateway:
 
     def _needed(self, method: str) -> str | None:
         """The scope that a method needs; an unknown one needs to be an administrator (contract 1.3)."""
-        known = self._is_board_method(method) or method in ("health", "agents.list")
+        known = self._is_board_method(method) or method in ("health", *_CORE_READS)
         return _scope(method) if known else "operator.admin"
 
     def _garbles(self, connection: ServerConnection, frame: dict[str, Any]) -> bool:
@@ -314,7 +354,7 @@ class FakeGateway:
 def _scope(method: str) -> str | None:
     if method == "health":
         return None
-    if method == "agents.list" or method.removeprefix("workboard.") in READS:
+    if method in _CORE_READS or method.removeprefix("workboard.") in READS:
         return "operator.read"
     return "operator.write"
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import socketserver
 import stat
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tests.support.fake_board import FakeBoard
+from tests.support.fake_gateway import FakeGateway
 
 VERSION_LINE = "OpenClaw 2026.9.6 (eb377ac)"
 
@@ -58,7 +63,7 @@ class Manner(StrEnum):
 
 
 _SCRIPT = r"""#!{interpreter} -IS
-import json, os, signal, subprocess, sys, time
+import json, os, signal, socket, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "orders.json"), encoding="utf-8") as file:
@@ -162,7 +167,7 @@ def gateway_call():
         cli_error("--params must be valid JSON.", "")
     url = "ws://127.0.0.1:" + os.environ.get("OPENCLAW_GATEWAY_PORT", "18789")
     gateway = {{"url": url, "urlSource": "local loopback", "bindDetail": "Bind: loopback"}}
-    reach = ORDERS["reach"]
+    reach = ORDERS["reach"] if ORDERS["only"] in ("", method) else "up"
     if reach == "no credentials":
         cli_error(CREDENTIALS.format(method))
     if reach == "down":
@@ -178,9 +183,32 @@ def gateway_call():
         fail({{**error, "code": "INVALID_REQUEST", "message": MISMATCH, "details": details}}, complaint)
     if reach == "starting":
         fail({{**error, "code": "UNAVAILABLE", "message": "gateway starting; retry shortly", "retryable": True}})
-    if method != "workboard.cards.list" or not ORDERS["plugin"]:
+    if method.startswith("workboard.") and not ORDERS["plugin"]:
         fail({{**error, "code": "INVALID_REQUEST", "message": "unknown method: " + method}})
-    say({{"cards": cards_of(parameters.get("boardId")), **ORDERS["around"]}})
+    if ORDERS["relay"]:
+        relayed(method, parameters, error, gateway)
+    elif method == "workboard.cards.list":
+        say({{"cards": cards_of(parameters.get("boardId")), **ORDERS["around"]}})
+    elif method == "sessions.list":
+        wanted = "hasActiveRun" if parameters.get("activeOnly") else "lastInteractionAt"
+        sessions = [session for session in ORDERS["sessions"] if session.get(wanted)]
+        say({{"count": len(sessions), "nextOffset": None, "hasMore": False, "sessions": sessions}})
+    else:
+        fail({{**error, "code": "INVALID_REQUEST", "message": "unknown method: " + method}})
+
+
+def relayed(method, parameters, error, gateway):
+    with socket.create_connection(("127.0.0.1", ORDERS["relay"]), timeout=30) as relay:
+        relay.sendall(json.dumps({{"method": method, "params": parameters}}).encode() + b"\n")
+        answer = relay.makefile("r", encoding="utf-8").readline()
+    if not answer:
+        lost = "gateway closed (1006 abnormal closure (no close frame)): no close reason"
+        told = {{"kind": "closed", "message": lost, "code": 1006, "reason": "no close reason"}}
+        fail({{"type": "gateway_transport_error", **told}}, gateway=gateway)
+    answer = json.loads(answer)
+    if answer["error"] is not None:
+        fail({{**error, **answer["error"]}})
+    say(answer["payload"])
 
 
 def workboard():
@@ -210,8 +238,34 @@ else:
 """
 
 
+class _Relay(socketserver.ThreadingTCPServer):
+    """Hands the program's requests to a fake Gateway, one a connection, as lines of JSON."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, gateway: FakeGateway) -> None:
+        super().__init__(("127.0.0.1", 0), _RelayHandler)
+        self.gateway = gateway
+
+
+class _RelayHandler(socketserver.StreamRequestHandler):
+    server: _Relay
+
+    def handle(self) -> None:
+        request = json.loads(self.rfile.readline())
+        error, payload, lost = self.server.gateway.answer(request["method"], request["params"])
+        if not lost:
+            text = json.dumps({"error": error, "payload": payload}, ensure_ascii=False)
+            self.wfile.write(text.encode("utf-8", "surrogatepass") + b"\n")
+
+
 class FakeOpenClaw:
-    """The program in a directory of its own, ready to be put on a PATH."""
+    """The program in a directory of its own, ready to be put on a PATH.
+
+    It lists the cards that a board has when it is made, and the sessions that it is ordered to list; while it is
+    `connected` to a fake Gateway it asks that for everything.
+    """
 
     def __init__(self, directory: Path, board: FakeBoard | None = None) -> None:
         self.directory = directory / "openclaw-bin"
@@ -225,15 +279,33 @@ class FakeOpenClaw:
             "plugin": True,
             "cards": [],
             "around": {},
+            "sessions": [],
+            "relay": 0,
+            "only": "",
         }
         listed = board.call("cards.list") if board is not None else {"cards": []}
         self.order(cards=listed.pop("cards"), around=listed)
 
     def order(self, **orders: Any) -> None:
-        """Changes how it behaves from the next run on: reach, manner, plugin, cards, around."""
+        """Changes how it behaves from the next run on: reach, manner, plugin, cards, around, sessions; `only`
+        names the one method of the Gateway for which `reach` holds."""
         self._orders |= orders
         text = json.dumps(self._orders)
         (self.directory / "orders.json").write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def connected(self, gateway: FakeGateway) -> Iterator[None]:
+        """As long as it lasts, every `gateway call` is answered by this Gateway's methods, which need not listen."""
+        with _Relay(gateway) as relay:
+            thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.01}, name="fake-relay")
+            thread.start()
+            self.order(relay=relay.server_address[1])
+            try:
+                yield
+            finally:
+                self.order(relay=0)
+                relay.shutdown()
+                thread.join(timeout=10)
 
     def environment(self, home: Path) -> dict[str, str]:
         """An environment in which nothing but this program is to be found (and what its script runs)."""
@@ -248,7 +320,8 @@ class FakeOpenClaw:
 
     def writes(self) -> list[str]:
         """Runs that would have changed something."""
-        harmless = (["--version"], ["gateway", "call", "workboard.cards.list"], ["workboard", "list"])
+        reads = ("workboard.cards.list", "workboard.cards.runs", "sessions.list")
+        harmless = (["--version"], ["workboard", "list"], *(["gateway", "call", method] for method in reads))
         return [
             " ".join(run["argv"])
             for run in self.runs()

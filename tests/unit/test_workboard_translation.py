@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heartbeat.action import Voice, signed
 from heartbeat.roster.model import Operator
 from heartbeat.systems.base import Fetched, Translated
 from heartbeat.systems.openclaw.owners import Team
@@ -208,9 +209,11 @@ def test_T8_a_card_that_openclaws_own_dispatch_blocked_is_told_and_its_move_is_a
     move = {"id": "m1", "kind": "moved", "at": ago(minutes=9) + 5, "fromStatus": "running", "toStatus": "blocked"}
     translated = read(make_card(status="blocked", events=[move], metadata=metadata))
     assert codes(translated) == ["claim-expired-blocked"]
+    assert translated.items[0].reclaimed
     assert [evidence.kind for evidence in translated.evidence] == [EvidenceKind.SWEEP]
     by_hand = read(make_card(status="blocked", events=[{**move, "at": ago(minutes=2)}], metadata=metadata))
     assert codes(by_hand) == []
+    assert not by_hand.items[0].reclaimed
     assert [evidence.kind for evidence in by_hand.evidence] == [EvidenceKind.MOVED]
 
 
@@ -412,6 +415,62 @@ def test_T1_the_comment_that_a_heartbeats_note_becomes_is_activity_and_no_progre
     assert kinds["note"] is EvidenceKind.CLAIM_HEARTBEAT
     assert kinds["said"] is EvidenceKind.COMMENT
     assert kinds["long before"] is EvidenceKind.COMMENT
+
+
+RULE = signed("heartbeat：任务超时，已自动恢复。", "0123456789ab")
+AGENT = signed("卡在评审", "0123456789ab", Voice.AGENT)
+
+
+def owned(events: list[dict[str, Any]], *comments: tuple[str, int]) -> set[str]:
+    """Ids of the evidence that is told as our own, of a card with these events and comments (body and time)."""
+    listed = [{"id": f"c{number}", "body": body, "createdAt": at} for number, (body, at) in enumerate(comments, 1)]
+    translated = read(make_card(status="running", events=events, metadata={"comments": listed}))
+    assert translated.rejected == ()
+    return {evidence.id for evidence in translated.evidence if evidence.own}
+
+
+def event(name: str, kind: str, at: int) -> dict[str, Any]:
+    return {"id": name, "kind": kind, "at": at}
+
+
+@pytest.mark.parametrize("kind", ["comment_added", "moved"])
+def test_T2_what_a_rule_said_and_the_one_event_of_that_write_are_our_own(kind: str) -> None:
+    at = ago(minutes=9)
+    events = [event("before", "moved", at - 5), event("ours", kind, at + 3), event("after", "comment_added", at + 400)]
+    assert owned(events, (RULE, at)) == {"c1", "ours"}
+
+
+def test_T2_an_event_in_the_very_millisecond_of_our_comment_is_ours() -> None:
+    assert owned([event("ours", "moved", ago(minutes=9))], (RULE, ago(minutes=9))) == {"c1", "ours"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        AGENT,
+        "收到",
+        f"heartbeat 说：{RULE}。我在做了",
+        "[hb:0123456789ab] 这是什么？",
+        "[hb:0123456789AB]",
+        "[hb:0123456789abc]",
+    ],
+)
+def test_T2_what_others_say_is_theirs_also_where_they_quote_us(body: str) -> None:
+    assert owned([event("e", "comment_added", ago(minutes=9) + 2)], (body, ago(minutes=9))) == set()
+
+
+def test_T2_a_sign_of_life_right_after_our_comment_stays_one() -> None:
+    at = ago(minutes=9)
+    for kind in ("heartbeat", "claimed", "proof_added", "edited", "dispatch"):
+        assert owned([event("theirs", kind, at + 2)], (RULE, at)) == {"c1"}, kind
+    late = [event("theirs", "comment_added", at + 1001)]
+    assert owned(late, (RULE, at)) == {"c1"}, "its own event is not kept any more, and this is another write"
+
+
+def test_T2_our_comment_and_theirs_a_moment_later_are_told_apart() -> None:
+    at = ago(minutes=9)
+    events = [event("ours", "comment_added", at + 2), event("theirs", "comment_added", at + 7)]
+    assert owned(events, (RULE, at), ("不对，我还在做", at + 5)) == {"c1", "ours"}
 
 
 def test_finished_and_archived_cards_give_no_evidence() -> None:

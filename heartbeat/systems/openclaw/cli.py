@@ -1,4 +1,5 @@
 """WorkBoard through OpenClaw's command line: by way of the Gateway, and without one straight from the local database.
+Which agents have a run, only a Gateway knows.
 
 `openclaw gateway call` takes 2 to 5 s; the offline list 9 to 18 s, and 46 s on a crowded machine (contract 1.2), so
 the deadline is divided between them.
@@ -8,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportError
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import is_loopback
 from heartbeat.systems.openclaw.gateway import refusal_of
+from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, UNKNOWN_SESSIONS, with_sessions
 from heartbeat.systems.process import MAX_BYTES, Completed, find_executable, run
 from heartbeat.task import Finding
 
@@ -27,6 +29,13 @@ _START_SECONDS = 2.0
 """What the program itself takes to start and end; its own time limit is shorter than ours by this."""
 _VERSION = re.compile(r"OpenClaw\s+v?(\d\S*)")
 _NOT_EXECUTABLE = frozenset({126, 127})
+_SESSIONS_SHARE = 0.5
+"""Of the time that the cards have left, the sessions get no more than this."""
+_UNCERTAIN = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_OUTPUT, FailureKind.TOO_LARGE, FailureKind.SERVER_ERROR})
+"""Failures after which a request may have been carried out all the same."""
+_NOT_CONNECTED = "ECONNREFUSED"
+
+Result = TypeVar("Result")
 
 
 class _OutOfReachError(TransportError):
@@ -55,13 +64,25 @@ class CommandTransport:
 
     def fetch(self, deadline: Deadline) -> Fetched:
         """Every card; raises TransportError. Nothing that the program says brings a token into a report (rule R4)."""
+        fetched = self._discreet(lambda: self._fetch(deadline))
+        told = (replace(finding, message=self._without_token(finding.message)) for finding in fetched.findings)
+        return replace(fetched, findings=tuple(dict.fromkeys(told)))
+
+    def call(self, method: str, parameters: Mapping[str, Any], deadline: Deadline) -> Any:
+        """The payload of one request to the Gateway. Raises GatewayError for its refusal, TransportError for everything
+        else: with `outcome_unknown` unless it is certain that the request never left."""
         try:
-            fetched = self._fetch(deadline)
+            return self._discreet(lambda: self._call(method, parameters, deadline, []))
+        except TransportError as error:
+            error.outcome_unknown = error.outcome_unknown or error.kind in _UNCERTAIN
+            raise
+
+    def _discreet(self, ask: Callable[[], Result]) -> Result:
+        try:
+            return ask()
         except TransportError as error:
             error.args = (self._without_token(str(error)),)
             raise
-        told = (replace(finding, message=self._without_token(finding.message)) for finding in fetched.findings)
-        return replace(fetched, findings=tuple(dict.fromkeys(told)))
 
     def _fetch(self, deadline: Deadline) -> Fetched:
         call_deadline = deadline.at_most(min(_CALL_SECONDS, deadline.left() * _CALL_SHARE))
@@ -70,7 +91,11 @@ class CommandTransport:
         findings: list[Finding] = []
         try:
             what = f"`{self.binary} gateway call {LIST_METHOD}`"
-            fetched = read_cards(lambda: self._call(call_deadline, findings), self.board, what)
+            parameters = list_parameters(self.board)
+            fetched = read_cards(lambda: self._call(LIST_METHOD, parameters, call_deadline, findings), self.board, what)
+            share = deadline.at_most(min(_CALL_SECONDS, deadline.left() * _SESSIONS_SHARE))
+            # What surrounds the JSON was told with the cards.
+            fetched = with_sessions(fetched, lambda asked: self._call(SESSIONS_METHOD, asked, share, []))
         except TransportError as error:
             out_of_reach = isinstance(error, _OutOfReachError) or error.kind is FailureKind.TIMEOUT
             if self._elsewhere() or not out_of_reach or deadline.left() <= 0:
@@ -88,10 +113,10 @@ class CommandTransport:
         url = self.url or self.environment.get("OPENCLAW_GATEWAY_URL", "").strip()
         return bool(url) and not is_loopback(url)
 
-    def _call(self, deadline: Deadline, findings: list[Finding]) -> Any:
-        parameters = json.dumps(list_parameters(self.board), separators=(",", ":"))
+    def _call(self, method: str, parameters: Mapping[str, Any], deadline: Deadline, findings: list[Finding]) -> Any:
+        given = json.dumps(parameters, separators=(",", ":"), allow_nan=False)
         milliseconds = max(1000, int((deadline.left() - _START_SECONDS) * 1000))
-        arguments = ("gateway", "call", LIST_METHOD, "--params", parameters, "--json", "--timeout", str(milliseconds))
+        arguments = ("gateway", "call", method, "--params", given, "--json", "--timeout", str(milliseconds))
         return self._document(arguments, deadline, findings)
 
     def _offline(self, deadline: Deadline, findings: list[Finding], error: TransportError) -> Fetched:
@@ -104,6 +129,9 @@ class CommandTransport:
             raise
         findings.append(
             Finding("read-offline", f"the cards were read from the local database, without the Gateway: {error}")
+        )
+        findings.append(
+            Finding(UNKNOWN_SESSIONS, "which agents have a run is not known without the Gateway; nothing is taken away")
         )
         return fetched
 
@@ -124,7 +152,7 @@ class CommandTransport:
             message = f"{what} ended with exit code {completed.code}: {_complaint(completed) or error}"
             raise TransportError(FailureKind.SERVER_ERROR, message, advice="run it by hand") from error
         if isinstance(document, dict) and document.get("ok") is False:
-            raise _failure(document, what, self.token_env or "OPENCLAW_GATEWAY_TOKEN")
+            raise _failure(document, what, arguments[2], self.token_env or "OPENCLAW_GATEWAY_TOKEN")
         if completed.code != 0:
             raise TransportError(
                 FailureKind.BAD_OUTPUT,
@@ -158,18 +186,20 @@ def _complaint(completed: Completed) -> str:
     return safe_excerpt(" / ".join(lines[:3]), 300)
 
 
-def _failure(document: Mapping[str, Any], what: str, token_origin: str) -> TransportError:
+def _failure(document: Mapping[str, Any], what: str, method: str, token_origin: str) -> TransportError:
     """The program's own error object (contract 3) as a TransportError."""
     error = document["error"] if isinstance(document.get("error"), dict) else {}
     message = safe_excerpt(str(error.get("message") or "no reason given"), 400)
     match error.get("type"):
         case "gateway_transport_error":
             kind = FailureKind.TIMEOUT if error.get("kind") == "timeout" else FailureKind.UNREACHABLE
-            return _OutOfReachError(kind, f"{what}: {message}", advice="start the Gateway")
+            sent = _NOT_CONNECTED not in f"{message} {error.get('reason')}"
+            return _OutOfReachError(kind, f"{what}: {message}", advice="start the Gateway", outcome_unknown=sent)
         case "gateway_request_error":
-            refusal = refusal_of(error, LIST_METHOD, f"the Gateway, asked by {what},", token_origin)
+            refusal = refusal_of(error, method, f"the Gateway, asked by {what},", token_origin)
             if refusal.code == "UNAVAILABLE":
-                return _OutOfReachError(refusal.kind, str(refusal), advice=refusal.advice)
+                retry_after = refusal.retry_after
+                return _OutOfReachError(refusal.kind, str(refusal), advice=refusal.advice, retry_after=retry_after)
             return refusal
     if "requires credentials" in message:
         advice = f"set gateway.auth.token in openclaw.json, or {token_origin}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from heartbeat.action import Voice, signature
 from heartbeat.instants import parse_instant
 from heartbeat.systems.openclaw.shape import listed, mapping
 from heartbeat.task import Evidence, EvidenceKind, Ref
@@ -59,6 +60,9 @@ def trail_of(record: Mapping[str, Any], metadata: Mapping[str, Any], ref: Ref) -
     written, lost = _entries(ref, events, "at")
     written = _without_sweeps(sorted(written, key=lambda event: (event.at, event.id)), metadata)
     comments, lost_comments = _entries(ref, listed(metadata, "comments"), "createdAt", EvidenceKind.COMMENT)
+    ours = _our_comments(listed(metadata, "comments"))
+    comments = [replace(comment, own=True) if comment.id in ours else comment for comment in comments]
+    written = _with_own(written, [comment.at for comment in comments if comment.own])
     proof, lost_proof = _entries(ref, listed(metadata, "proof"), "createdAt", EvidenceKind.PROOF)
     artifacts, lost_artifacts = _entries(ref, listed(metadata, "artifacts"), "createdAt", EvidenceKind.ARTIFACT)
     attempts = [tuple(_attempt(ref, entry)) for entry in listed(metadata, "attempts")]
@@ -118,6 +122,36 @@ def _by_its_write(comment: Evidence, events: Sequence[Evidence]) -> Evidence:
         if event.kind is EvidenceKind.CLAIM_HEARTBEAT and event.at - comment.at <= SAME_WRITE:
             return replace(comment, kind=EvidenceKind.CLAIM_HEARTBEAT)
     return comment
+
+
+def _our_comments(comments: Sequence[Any]) -> frozenset[str]:
+    """Ids of what heartbeat's rules said (rule T2). What an agent said through heartbeat is that agent's."""
+    return frozenset(
+        str(comment.get("id"))
+        for comment in comments
+        if isinstance(comment, Mapping) and _voice(comment.get("body")) is Voice.RULE
+    )
+
+
+def _voice(body: object) -> Voice | None:
+    signed = signature(body) if isinstance(body, str) else None
+    return None if signed is None else signed[0]
+
+
+def _with_own(events: list[Evidence], comments: Sequence[datetime]) -> list[Evidence]:
+    """The events, with those that our own comments were written by marked as ours (rule T2).
+
+    A comment, a reclaim, a block and a hand-over leave one event each, which follows their comment at once. Only that
+    very event is ours: what somebody else does a moment later is a sign of life.
+    """
+    marked = list(events)
+    for at in comments:
+        index = bisect_left(events, at, key=lambda event: event.at)
+        if index == len(events) or events[index].at - at > SAME_WRITE:
+            continue
+        if events[index].kind in (EvidenceKind.COMMENT, EvidenceKind.MOVED):
+            marked[index] = replace(events[index], own=True)
+    return marked
 
 
 def _without_sweeps(events: Sequence[Evidence], metadata: Mapping[str, Any]) -> list[Evidence]:

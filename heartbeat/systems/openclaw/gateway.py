@@ -21,6 +21,7 @@ from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportErro
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import GatewayAddress, find_gateway
+from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, with_sessions
 
 READ = "operator.read"
 WRITE = "operator.write"
@@ -33,6 +34,8 @@ board of 2,100 cards with full notes comes as one frame of 29 MB."""
 
 _PATIENCE = 10.0
 """Seconds for which a Gateway that says "not yet" is asked again; a start takes about two (contract 2.1)."""
+_SESSIONS_SHARE = 0.5
+"""Of the time that the cards have left, the sessions get no more than this."""
 _PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 _CLOSE = 1.0
@@ -42,7 +45,8 @@ Answer = TypeVar("Answer")
 
 
 class GatewayError(TransportError):
-    """The Gateway's own refusal of a request. `code` and `details` are its words, for callers that branch on them.
+    """The Gateway's own refusal of a request. `code`, `said` (its message) and `details` are its words, for callers
+    that branch on them; without a code it did not answer: it was starting or stopping.
 
     `retry_after` is in seconds where the Gateway asks to be asked again, else None.
     """
@@ -54,11 +58,13 @@ class GatewayError(TransportError):
         *,
         advice: str = "",
         code: str = "",
+        said: str = "",
         details: Mapping[str, Any] | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(kind, message, advice=advice)
         self.code = code
+        self.said = said
         self.details: Mapping[str, Any] = details or {}
         self.retry_after = retry_after
 
@@ -272,6 +278,7 @@ def refusal_of(error: Mapping[str, Any], method: str, where: str, token_origin: 
         f"{where} refused {method}: {message}",
         advice=advice,
         code=str(code),
+        said=message,
         details=details,
         retry_after=_retry_after(error) if code == "UNAVAILABLE" else None,
     )
@@ -338,7 +345,7 @@ def until_ready(ask: Callable[[], Answer], deadline: Deadline) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class GatewayTransport:
-    """Implements Transport: the list of cards over the WebSocket, with the scope to read and no other."""
+    """Implements Transport: cards and sessions over the WebSocket, with the scope to read and no other."""
 
     environment: Mapping[str, str] = field(repr=False)
     board: str | None = None
@@ -356,24 +363,30 @@ class GatewayTransport:
         return "no Gateway is configured (no OPENCLAW_GATEWAY_URL, _PORT or _TOKEN, no gateway in openclaw.json)"
 
     def fetch(self, deadline: Deadline) -> Fetched:
-        address = self._address()
+        address = self.address()
+        with GatewayClient(address) as client:
 
-        def ask() -> Any:
-            with GatewayClient(address) as client:
+            def cards() -> Any:
                 return client.call(LIST_METHOD, list_parameters(self.board), deadline)
 
-        where = f"the Gateway at {address.shown}"
-        return read_cards(lambda: until_ready(ask, deadline), self.board, where)
+            def sessions(parameters: Mapping[str, Any]) -> Any:
+                return client.call(SESSIONS_METHOD, parameters, share)
+
+            where = f"the Gateway at {address.shown}"
+            fetched = read_cards(lambda: until_ready(cards, deadline), self.board, where)
+            share = deadline.at_most(deadline.left() * _SESSIONS_SHARE)
+            return with_sessions(fetched, sessions)
 
     def version(self, deadline: Deadline) -> str | None:
-        with GatewayClient(self._address()) as client:
+        with GatewayClient(self.address()) as client:
             client.connect(deadline)
             return client.server_version
 
     def _find(self) -> GatewayAddress | None:
         return find_gateway(self.environment, url=self.url, token_env=self.token_env)
 
-    def _address(self) -> GatewayAddress:
+    def address(self) -> GatewayAddress:
+        """Where the Gateway is; raises TransportError where it is nowhere to be found."""
         address = self._find()
         if address is None:
             raise TransportError(FailureKind.REFUSED, self.absent() or "the Gateway's address has gone meanwhile")

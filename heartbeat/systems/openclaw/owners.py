@@ -51,13 +51,13 @@ def owner_of(
 ) -> tuple[Owner, bool]:
     """The live claim's owner, else the assigned agent, else nobody; and whether there is a live claim."""
     claimant = text_or_none(claim, "ownerId")
-    if claimant is not None and _is_live(claim, running, now):
+    if claimant is not None and is_live(claim, running, now):
         return team.owner(claimant), True
     assigned = text_or_none(record, "agentId") or text_or_none(record, "agent_id")
     return (team.owner(assigned) if assigned else NOBODY), False
 
 
-def _is_live(claim: Mapping[str, Any], running: bool, now: datetime) -> bool:
-    """A claim that does not say when it ends does not end."""
+def is_live(claim: Mapping[str, Any], running: bool, now: datetime) -> bool:
+    """Whether a claim still holds its card. One that does not say when it ends does not end."""
     expires_at = parse_instant(claim.get("expiresAt"))
     return expires_at is None or now < expires_at + (GRACE if running else timedelta(0))

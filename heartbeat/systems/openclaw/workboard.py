@@ -14,6 +14,7 @@ from heartbeat.systems.base import Fetched, Rejected, Translated, cut
 from heartbeat.systems.openclaw.evidence import CLAIM_EXPIRED, SAME_WRITE, Trail, trail_of
 from heartbeat.systems.openclaw.owners import Team, owner_of
 from heartbeat.systems.openclaw.references import mentions_of
+from heartbeat.systems.openclaw.sessions import EXTRA, presences
 from heartbeat.systems.openclaw.shape import Malformed, listed, mapping, text_or_none
 from heartbeat.task import CLOSED, Dependency, DependencyKind, Evidence, Finding, Item, Priority, Ref, Status
 
@@ -81,6 +82,7 @@ def translate(fetched: Fetched, now: datetime, *, team: Team) -> Translated:
             card = max(earlier, card, key=_recency)
         cards[identifier] = card
     keys = _shortest_keys(cards)
+    sessions = fetched.extra.get(EXTRA)
     return Translated(
         items=tuple(
             card.item if card.item.key == keys[identifier] else replace(card.item, key=keys[identifier])
@@ -94,6 +96,7 @@ def translate(fetched: Fetched, now: datetime, *, team: Team) -> Translated:
             *_unknown_statuses(card.item for card in cards.values()),
             *_unreadable(card for card in cards.values() if card.unreadable),
         ),
+        presence=None if sessions is None else presences(sessions, team, now),
     )
 
 
@@ -148,7 +151,7 @@ def _card(record: Mapping[str, Any], identifier: str, now: datetime, team: Team)
         trail.last_start if status is Status.IN_PROGRESS else None,
     )
     updated_at = times.told(_first(record, "updatedAt", "updated_at")) or started_at
-    evidence = tuple(Evidence(ref, times.checked(entry.at), entry.kind, entry.id) for entry in trail.evidence)
+    evidence = tuple(replace(entry, at=times.checked(entry.at)) for entry in trail.evidence)
     owner, claim_is_live = owner_of(record, claim, running=status is Status.IN_PROGRESS, now=now, team=team)
     item = Item(
         ref=ref,
@@ -168,6 +171,7 @@ def _card(record: Mapping[str, Any], identifier: str, now: datetime, team: Team)
         aliases=(identifier,),
         mentions=mentions_of(record, title or "", identifier),
         depends_on=_dependencies(record, metadata),
+        reclaimed=is_open and status is Status.BLOCKED and _was_reclaimed(metadata, trail.last_move),
     )
     findings: list[Finding] = []
     if title is None:
@@ -176,7 +180,7 @@ def _card(record: Mapping[str, Any], identifier: str, now: datetime, team: Team)
         message = f"card {key} has a time ahead of this machine's clock ({to_text(times.ahead)}); it is taken as now"
         findings.append(Finding("clock-skew", message, (ref,)))
     if is_open:
-        findings.extend(_slot_findings(item, record, metadata, claim, claim_is_live, trail))
+        findings.extend(_slot_findings(item, record, claim, claim_is_live))
     return _Card(item, evidence, tuple(findings), trail.unreadable)
 
 
@@ -258,10 +262,8 @@ def _target(value: object, where: str) -> str:
 def _slot_findings(
     item: Item,
     record: Mapping[str, Any],
-    metadata: Mapping[str, Any],
     claim: Mapping[str, Any],
     claim_is_live: bool,
-    trail: Trail,
 ) -> Iterable[Finding]:
     """A running card that nobody holds, and a card that OpenClaw's dispatch blocked for its silence (rule T8)."""
     if item.status is Status.IN_PROGRESS and not claim_is_live:
@@ -273,11 +275,14 @@ def _slot_findings(
         elif not executing:
             message = f"card {item.key} is running without a claim; it holds its agent's only slot"
             yield Finding("running-without-claim", message, (item.ref,))
-    if item.status is Status.BLOCKED and any(
-        _is_expiry(notification, trail.last_move) for notification in listed(metadata, "notifications")
-    ):
+    if item.reclaimed:
         message = f"OpenClaw blocked card {item.key} because its worker fell silent"
         yield Finding("claim-expired-blocked", message, (item.ref,))
+
+
+def _was_reclaimed(metadata: Mapping[str, Any], last_move: datetime | None) -> bool:
+    """Whether OpenClaw's own dispatch blocked the card for its worker's silence, and nobody has moved it since."""
+    return any(_is_expiry(notification, last_move) for notification in listed(metadata, "notifications"))
 
 
 def _is_expiry(notification: Any, last_move: datetime | None) -> bool:

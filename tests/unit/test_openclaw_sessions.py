@@ -1,0 +1,193 @@
+"""Sessions as OpenClaw lists them, and who is at work by them (rules T1, T7; contract 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from heartbeat.roster.model import Operator
+from heartbeat.systems.base import FailureKind, Fetched, TransportError
+from heartbeat.systems.openclaw.owners import Team
+from heartbeat.systems.openclaw.sessions import Session, is_active, presences, read_sessions, with_sessions
+from heartbeat.task import Presence
+from tests.support.openclaw_sessions import FakeSessions
+from tests.support.rosters import make_agent, make_coo, make_roster
+
+NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
+MINUTE = 60_000
+TEAM = Team.of(make_roster(make_coo(), make_agent("architect"), operator=Operator(name="Vincent")))
+
+
+@pytest.fixture
+def sessions() -> FakeSessions:
+    return FakeSessions(lambda: NOW_MS)
+
+
+def listing(*entries: Any, **page: Any) -> Mapping[str, Any]:
+    return {"sessions": list(entries), "hasMore": False, **page}
+
+
+def test_a_run_and_a_talk_are_told_and_all_agents_come_in_two_questions(sessions: FakeSessions) -> None:
+    sessions.put("agent:coo:main", active=True, spoken_at=NOW_MS - 40 * MINUTE)
+    sessions.put("agent:architect:main", spoken_at=NOW_MS - 5 * MINUTE)
+    asked: list[Mapping[str, Any]] = []
+
+    def ask(parameters: Mapping[str, Any]) -> Any:
+        asked.append(parameters)
+        return sessions.list(dict(parameters))
+
+    assert read_sessions(ask) == (
+        Session("agent:architect:main", "architect", False, NOW - timedelta(minutes=5)),
+        Session("agent:coo:main", "coo", True, NOW - timedelta(minutes=40)),
+    )
+    assert len(asked) == 2
+    assert not any("agentId" in parameters for parameters in asked)
+
+
+def test_T7_a_run_that_has_said_nothing_for_days_is_still_one(sessions: FakeSessions) -> None:
+    sessions.put("agent:coo:main", active=True, spoken_at=NOW_MS - 5000 * MINUTE, updatedAt=NOW_MS - 5000 * MINUTE)
+    sessions.put("agent:architect:main", spoken_at=NOW_MS - 5000 * MINUTE)
+    (found,) = read_sessions(lambda parameters: sessions.list(dict(parameters)))
+    assert (found.agent, found.active) == ("coo", True)
+
+
+def test_T7_a_run_that_ends_between_the_two_questions_counts_once_more(sessions: FakeSessions) -> None:
+    def ask(parameters: Mapping[str, Any]) -> Any:
+        page = sessions.list(dict(parameters))
+        sessions.put("agent:coo:main", active=False, spoken_at=NOW_MS)
+        return page
+
+    sessions.put("agent:coo:main", active=True, spoken_at=NOW_MS)
+    (found,) = read_sessions(ask)
+    assert found.active
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "agent:coo:cron:job-1:run:2",
+        "agent:coo:cron:job-1",
+        "agent:coo:main:heartbeat",
+        "agent:coo:heartbeat:monitor",
+        "agent:coo:subagent:workboard-default-1",
+    ],
+)
+def test_T1_jobs_monitors_and_subagents_count_where_they_run_and_their_times_do_not(
+    sessions: FakeSessions, key: str
+) -> None:
+    sessions.put(key, active=True, spoken_at=NOW_MS - MINUTE)
+    (found,) = read_sessions(lambda parameters: sessions.list(dict(parameters)))
+    assert (found.active, found.at) == (True, None)
+
+
+def test_T1_a_session_that_openclaw_itself_calls_background_gives_no_time(sessions: FakeSessions) -> None:
+    sessions.put("agent:coo:nightly", active=True, spoken_at=NOW_MS - MINUTE, isBackground=True)
+    (found,) = read_sessions(lambda parameters: sessions.list(dict(parameters)))
+    assert found.at is None
+
+
+@pytest.mark.parametrize("key", ["agent:coo:cronos", "agent:coo:main", "agent:coo:hb-5b40becb", "agent:coo:heartbeats"])
+def test_T1_a_session_in_which_the_agent_works_gives_its_time(sessions: FakeSessions, key: str) -> None:
+    sessions.put(key, spoken_at=NOW_MS - MINUTE)
+    (found,) = read_sessions(lambda parameters: sessions.list(dict(parameters)))
+    assert found.at == NOW - timedelta(minutes=1)
+
+
+def test_every_page_is_read(sessions: FakeSessions) -> None:
+    for number in range(1201):
+        sessions.put(f"agent:coo:{number}", spoken_at=NOW_MS - number)
+    assert len(read_sessions(lambda parameters: sessions.list(dict(parameters)))) == 1201
+
+
+def test_one_agents_runs_are_asked_for_by_name(sessions: FakeSessions) -> None:
+    sessions.put("agent:coo:main", active=True)
+    sessions.put("agent:architect:main", spoken_at=NOW_MS)
+    assert is_active(lambda parameters: sessions.list(dict(parameters)), "coo")
+    assert not is_active(lambda parameters: sessions.list(dict(parameters)), "architect")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        None,
+        [],
+        {},
+        {"sessions": None},
+        {"sessions": {"agent:coo:main": {}}},
+        listing("agent:coo:main"),
+        listing({"hasActiveRun": True}),
+        listing({"key": "", "hasActiveRun": True}),
+        listing({"key": 7}),
+        listing({"key": "agent:coo:main", "agentId": ["coo"]}),
+        listing(hasMore=True),
+        listing(hasMore=True, nextOffset=0),
+        listing(hasMore=True, nextOffset="500"),
+    ],
+)
+def test_T7_what_cannot_be_read_is_not_taken_for_rest(page: Any) -> None:
+    for read in (lambda: read_sessions(lambda _: page), lambda: is_active(lambda _: page, "coo")):
+        with pytest.raises(TransportError) as refused:
+            read()
+        assert refused.value.kind is FailureKind.BAD_OUTPUT
+
+
+def test_a_list_without_an_end_is_given_up() -> None:
+    with pytest.raises(TransportError) as refused:
+        read_sessions(lambda asked: listing(hasMore=True, nextOffset=asked.get("offset", 0) + 500))
+    assert refused.value.kind is FailureKind.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("entry", "active"),
+    [
+        ({"hasActiveRun": True, "status": "done"}, True),
+        ({"hasActiveRun": False, "status": "running"}, False),
+        ({"status": "running"}, True),
+        ({"status": "done"}, False),
+        ({"hasActiveRun": "yes"}, False),
+    ],
+)
+def test_whether_a_session_of_the_last_day_runs_is_its_own_word(entry: dict[str, Any], active: bool) -> None:
+    def ask(parameters: Mapping[str, Any]) -> Any:
+        return listing() if "activeOnly" in parameters else listing({"key": "agent:coo:main", **entry})
+
+    (found,) = read_sessions(ask)
+    assert found.active is active
+
+
+def test_agents_are_called_by_their_roster_ids_and_people_are_none() -> None:
+    told = presences(
+        [
+            Session("agent:COO:main", "COO", True, NOW),
+            Session("agent:trade-fair:main", "trade-fair", False, None),
+            Session("agent:vincent:main", "Vincent", True, NOW),
+            Session("global", "", True, NOW),
+        ],
+        TEAM,
+        NOW,
+    )
+    assert told == (
+        Presence("coo", True, NOW, "agent:COO:main"),
+        Presence("trade-fair", False, None, "agent:trade-fair:main"),
+    )
+
+
+def test_S8_a_time_ahead_of_ours_is_now() -> None:
+    (told,) = presences([Session("agent:coo:main", "coo", False, NOW + timedelta(hours=3))], TEAM, NOW)
+    assert told.at == NOW
+
+
+def test_sessions_that_cannot_be_read_leave_the_cards_as_they_are() -> None:
+    def ask(parameters: Mapping[str, Any]) -> Any:
+        raise TransportError(FailureKind.TIMEOUT, "no answer")
+
+    cards = Fetched([{"id": "one"}], "short", extra={"other": 1})
+    fetched = with_sessions(cards, ask)
+    assert (fetched.records, fetched.problem, fetched.extra) == (cards.records, "short", {"other": 1})
+    assert [(finding.code, "no answer" in finding.message) for finding in fetched.findings] == [
+        ("unknown-sessions", True)
+    ]
