@@ -116,6 +116,7 @@ def judge(
             charter=charter,
             now=now,
             presence_unknown=scene.presence_unknown,
+            clocks=known.clocks,
         ),
         notices=notices,
     )
@@ -128,7 +129,7 @@ def _is_begun(task: Task) -> bool:
 def _looked(scene: Scene, memory: Memory, charter: Charter, now: datetime) -> Memory:
     """The windows after this look: those of the sources that were read completely grow (rule T6)."""
     grown = {
-        source: windows.extended(memory.windows.get(source, ()), scene.read_at.get(source, now), charter.beat)
+        source: windows.extended(memory.windows.get(source, ()), min(scene.read_at.get(source, now), now), charter.beat)
         for source in scene.complete
     }
     return replace(memory, windows={**memory.windows, **grown})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from heartbeat.actions import entry_of
-from heartbeat.memory import Incident, Step
+from heartbeat.memory import Incident, Rounds, Step, StepOutcome
 from heartbeat.notify.inbox import shown
 from heartbeat.notify.roles import addressed
 from heartbeat.observation import Observation
@@ -17,6 +18,8 @@ from heartbeat.roster.model import Agent, Roster
 from heartbeat.store.port import Entry, EntryKind, LogEntry, Receipt, Store
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.systems.base import ReadStatus
+
+_Key = TypeVar("_Key")
 
 _SHORTEST_RETENTION = timedelta(days=2)
 """When an item was last seen is refreshed once a day only."""
@@ -33,20 +36,32 @@ def record_judgement(store: Store, observation: Observation, plan: Plan, at: dat
     ]
     seen = observation.sweep
     with store.transaction():
+        # Another tick may have put its own judgement on record since this one began to look (rule B1 is for one agent).
+        # What it changed stands, and is judged anew by the next beat; overwriting it would undo what it has done.
+        plan = _without(plan, _taken_over(store.incidents(), plan.incidents, before.incidents))
         for report in seen.reports:
             if report.status is ReadStatus.COMPLETE and report.source in seen.identities:
                 store.note_complete(report.source, seen.identities[report.source], report.read_at or at)
         store.remember_links(links)
         counted = (ref for ref in after.rounds if ref in judgement.task_of)
         store.note_sightings((*observation.undated, *counted), at)
-        store.put_clocks(clock for ref, clock in after.clocks.items() if before.clocks.get(ref) != clock)
-        store.drop_clocks(ref for ref in before.clocks if ref not in after.clocks)
-        for source, windows in after.windows.items():
-            if before.windows.get(source) != windows:
-                store.put_windows(source, windows)
-        store.put_rounds(row for ref, row in after.rounds.items() if before.rounds.get(ref) != row)
-        store.put_rounds(plan.rounds)
-        if after.waiting != before.waiting:
+        clocks = _untouched(store.clocks(), before.clocks)
+        store.put_clocks(
+            clock for ref, clock in after.clocks.items() if before.clocks.get(ref) != clock and clocks(ref)
+        )
+        store.drop_clocks(ref for ref in before.clocks if ref not in after.clocks and clocks(ref))
+        windows = _untouched(store.windows(), before.windows)
+        for source, seen_in in after.windows.items():
+            if before.windows.get(source) != seen_in and windows(source):
+                store.put_windows(source, seen_in)
+        stored = store.rounds()
+        spent = {**after.rounds, **{row.ref: row for row in plan.rounds}}
+        store.put_rounds(
+            _reconciled(row, before.rounds.get(ref), stored.get(ref))
+            for ref, row in spent.items()
+            if before.rounds.get(ref) != row
+        )
+        if after.waiting != before.waiting and store.waiting() == before.waiting:
             store.note_waiting(after.waiting)
         for incident in plan.incidents:
             store.put_incident(incident)
@@ -54,6 +69,40 @@ def record_judgement(store: Store, observation: Observation, plan: Plan, at: dat
         store.add_log(
             LogEntry(at, note.action, note.message, note.agent, note.task, note.incident) for note in plan.notes
         )
+
+
+def _untouched(stored: Mapping[_Key, object], before: Mapping[_Key, object]) -> Callable[[_Key], bool]:
+    """Whether a row is still as it was when this beat began to look."""
+    return lambda key: stored.get(key) == before.get(key)
+
+
+def _taken_over(stored: Iterable[Incident], planned: Iterable[Incident], before: Iterable[Incident]) -> frozenset[str]:
+    """Ids of the incidents that another tick has opened, moved on or ended meanwhile."""
+    now, then = {each.id: each for each in stored}, {each.id: each for each in before}
+    return frozenset(each.id for each in planned if now.get(each.id) != then.get(each.id))
+
+
+def _without(plan: Plan, incidents: frozenset[str]) -> Plan:
+    """The plan without what it has for these incidents."""
+    if not incidents:
+        return plan
+    return replace(
+        plan,
+        writes=tuple(each for each in plan.writes if each.incident not in incidents),
+        messages=tuple(each for each in plan.messages if each.incident not in incidents),
+        nudges=tuple(each for each in plan.nudges if each.incident not in incidents),
+        incidents=tuple(each for each in plan.incidents if each.id not in incidents),
+        notes=tuple(each for each in plan.notes if each.incident not in incidents),
+    )
+
+
+def _reconciled(row: Rounds, before: Rounds | None, stored: Rounds | None) -> Rounds:
+    """Our changes on top of what stands now: a pause or an extension by somebody else is not undone."""
+    if stored is None or stored == before:
+        return row
+    base = before or Rounds(row.ref)
+    ours = {each.name: getattr(row, each.name) for each in fields(row)}
+    return replace(stored, **{name: value for name, value in ours.items() if value != getattr(base, name)})
 
 
 def _entries(observation: Observation, plan: Plan, at: datetime) -> Iterable[Entry]:
@@ -93,7 +142,10 @@ def _nudged(store: Store, entry: Entry, at: datetime) -> None:
 
 
 def _with_nudge(incident: Incident, at: datetime) -> Incident:
-    return replace(incident, nudged_at=at)
+    steps = tuple(
+        replace(taken, outcome=StepOutcome.DONE) if taken.step is Step.NUDGE else taken for taken in incident.steps
+    )
+    return replace(incident, nudged_at=at, steps=steps)
 
 
 def record_failure(

@@ -17,7 +17,27 @@ from typing import Annotated, NoReturn
 import typer
 
 from heartbeat import __version__
-from heartbeat.cli import demo, doctor, receipts, render, roster, tasks, tick
+from heartbeat.cli import (
+    demo,
+    deps,
+    doctor,
+    explain,
+    incidents,
+    log,
+    notify,
+    outbox,
+    pauses,
+    receipts,
+    render,
+    roster,
+    rounds,
+    simulate,
+    tasks,
+    tick,
+    timeouts,
+    verbs,
+)
+from heartbeat.cli import gc as retention
 from heartbeat.errors import Exit, HeartbeatError
 
 app = typer.Typer(
@@ -33,6 +53,18 @@ app = typer.Typer(
 app.add_typer(roster.app, name="roster")
 for command in (tick.tick, tick.worklist, tasks.tasks, render.render, doctor.doctor, receipts.receipts, demo.demo):
     app.command()(command)
+app.command()(simulate.simulate)
+app.add_typer(rounds.app, name="rounds")
+app.add_typer(outbox.app, name="outbox")
+app.command("round")(rounds.report)
+for operation in (incidents.incidents, incidents.resolve, pauses.hold, pauses.pause, pauses.resume, log.log, deps.deps):
+    app.command()(operation)
+app.command()(retention.gc)
+for question in (timeouts.timeouts, explain.explain):
+    app.command()(question)
+app.add_typer(notify.app, name="notify")
+for verb in verbs.COMMANDS:
+    app.command()(verb)
 
 
 def _print_version(wanted: bool) -> None:
@@ -123,14 +155,14 @@ def _tell(error: HeartbeatError) -> None:
     for line in str(error).splitlines() or [type(error).__name__]:
         _say(f"heartbeat: {line}")
     if error.advice:
-        _say(f"  {error.advice}")
+        _say(error.advice, indent="  ")
 
 
 def _debugging() -> bool:
     return "--debug" in sys.argv[1:] or os.environ.get("HEARTBEAT_DEBUG", "") not in ("", "0")
 
 
-def _say(line: str) -> None:
+def _say(line: str, indent: str = "") -> None:
     from heartbeat.cli.terminal import plain
 
-    print(plain(line), file=sys.stderr)
+    print(f"{indent}{plain(line)}", file=sys.stderr)

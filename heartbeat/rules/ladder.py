@@ -132,12 +132,19 @@ def climb(
         # What ends an incident was asked above; a task that is merely not judged now keeps it.
         return Climb(incident, (), Situation.HELD, waits)
     move = TRANSITIONS.get((incident.stage if incident else None, situation))
+    if incident is not None and _lacks_its_nudge(incident) and allowed is not Recovery.OBSERVE and not held:
+        # It was opened while heartbeat only observed: nobody was nudged, and without that nothing may follow (T6).
+        move, situation = _OPENING, Situation.SUSPECTED
     if move is None:
         return Climb(incident, (), situation, waits)
     steps = () if allowed is Recovery.OBSERVE else move.steps
     after = replace(incident, stage=move.stage) if incident else _opened(task, stall, move, now)
     after = _with_steps(after, steps, number, silent, now)
     return Climb(after, steps, situation, waits)
+
+
+def _lacks_its_nudge(incident: Incident) -> bool:
+    return incident.stage is Stage.SUSPECTED and incident.taken(Step.NUDGE) is None and incident.nudged_at is None
 
 
 def _opened(task: Task, stall: Stall | None, move: Move, now: datetime) -> Incident:
@@ -155,7 +162,11 @@ def _opened(task: Task, stall: Stall | None, move: Move, now: datetime) -> Incid
 
 
 def _with_steps(incident: Incident, steps: Sequence[Step], number: int, silent: bool, now: datetime) -> Incident:
-    taken = tuple(StepTaken(step, now, StepOutcome.DUE) for step in steps if incident.taken(step) is None)
+    taken = tuple(
+        StepTaken(step, now, StepOutcome.DONE if _is_over(step, silent) else StepOutcome.DUE)
+        for step in steps
+        if incident.taken(step) is None
+    )
     recovering = {Step.RECOVER, Step.BLOCK} & set(steps)
     return replace(
         incident,
@@ -164,6 +175,11 @@ def _with_steps(incident: Incident, steps: Sequence[Step], number: int, silent: 
         recovered_at=now if recovering else incident.recovered_at,
         nudged_at=now if silent and Step.NUDGE in steps else incident.nudged_at,
     )
+
+
+def _is_over(step: Step, silent: bool) -> bool:
+    """Whether a step is done by being taken: what is told is in the outbox's hands; a nudge must still be shown."""
+    return step is Step.NOTIFY or (step is Step.NUDGE and silent)
 
 
 def _counts(old: Incident, window: timedelta, now: datetime) -> bool:
@@ -187,6 +203,8 @@ def _situation(
 ) -> tuple[Situation, tuple[str, ...]]:
     if stall is None or stall.level is Level.NONE:
         return Situation.CALM, ()
+    if held and incident is None:
+        return Situation.HELD, (held,)
     if stall.level is Level.SUSPECTED:
         return Situation.SUSPECTED, ()
     waits = tuple(_waits(stall, incident, policy, silent, now, held))
@@ -230,7 +248,8 @@ def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequenc
     recovery = incident.taken(Step.BLOCK) or incident.taken(Step.RECOVER)
     if recovery is not None and recovery.outcome is StepOutcome.CONFLICT:
         return Ending.HANDED_OVER, recovery.detail or "somebody else acted meanwhile"
-    if recovery is None or recovery.outcome is StepOutcome.DUE:
+    if recovery is None or any(each.step in _WRITTEN and each.outcome is StepOutcome.DUE for each in incident.steps):
+        # What shows on the task may be our own write, of which nobody has heard yet what came of it.
         return None
     signs = [clock.activity.at for clock in clocks if clock.activity is not None]
     if signs and max(signs) > since:
@@ -252,6 +271,9 @@ def _ending_of_a_stall(task: Task, stall: Stall | None, incident: Incident) -> t
         return Ending.PROGRESS, stall.reasons[0] if stall.reasons else "there is activity again"
     return None
 
+
+_WRITTEN = frozenset({Step.RECOVER, Step.HAND_OVER, Step.BLOCK})
+"""Steps that write to the task."""
 
 _UNDECIDED = frozenset({"held", "unseen"})
 """While a hold stands, or the task cannot be seen, its incident neither ends nor goes on (rules T5, S2)."""

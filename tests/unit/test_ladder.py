@@ -59,6 +59,7 @@ def incident(stage: Stage = Stage.SUSPECTED, **changes: Any) -> Incident:
         "opened_at": NOW - 20 * MINUTE,
         "stage": stage,
         "nudged_at": NUDGED_LONG_AGO,
+        "steps": (StepTaken(Step.NUDGE, NOW - 20 * MINUTE, StepOutcome.DONE),),
     }
     return Incident(**{**fields, **changes})
 
@@ -143,6 +144,20 @@ def test_L0_where_nobody_can_show_a_nudge_it_counts_from_when_it_was_made() -> N
     assert climbed.incident is not None
     assert climbed.incident.nudged_at == NOW
     assert look(stall(Level.CONFIRMED), incident(nudged_at=None), silent=True).steps == (Step.RECOVER,)
+
+
+def test_R3a_what_was_only_observed_is_nudged_first_once_heartbeat_may_act() -> None:
+    observed = look(stall(Level.CONFIRMED), allowed=Recovery.OBSERVE).incident
+    assert observed is not None
+    climbed = look(stall(Level.CONFIRMED), observed)
+    assert climbed.steps == (Step.NUDGE,)
+    assert climbed.incident is not None
+    assert climbed.incident.stage is Stage.SUSPECTED
+
+
+def test_a_pause_opens_no_incident() -> None:
+    climbed = look(stall(Level.CONFIRMED), held="paused: maintenance")
+    assert (climbed.incident, climbed.steps) == (None, ())
 
 
 @pytest.mark.parametrize("code", ["not-settled"])
