@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from heartbeat.explain import Explanation, Records, Sign, Waiting
     from heartbeat.memory import Clock, Incident, Mark
     from heartbeat.observation import Observation
+    from heartbeat.report.explain import Explanation, Records, Sign, Waiting
     from heartbeat.store.port import LogEntry, Store
     from heartbeat.task import Item
 
@@ -51,10 +51,10 @@ def explain(
     debug: DebugOption = False,
 ) -> None:
     """Why a task is where it is: its origins, what moved it, what it waits for, what was done, what comes next."""
-    from heartbeat import explain as rules
+    from heartbeat.report import explain as rules
     from heartbeat.cli import operators
     from heartbeat.cli.timeouts import ahead, look
-    from heartbeat.timeouts import silent_agents
+    from heartbeat.report.timeouts import silent_agents
 
     session = Session(context, roster)
     moment = instant(at)
@@ -86,7 +86,7 @@ def explain(
 
 
 def _records(store: Store, keys: Iterable[str]) -> Records:
-    from heartbeat.explain import NEWS, Records
+    from heartbeat.report.explain import NEWS, Records
 
     found: dict[int, LogEntry] = {}
     for key in keys:

@@ -17,11 +17,11 @@ from heartbeat.task import NOBODY, Item, Owner, OwnerKind, Priority, Ref, Status
 
 if TYPE_CHECKING:
     from heartbeat.actions import Carried
-    from heartbeat.grant import Grant
     from heartbeat.memory import Rounds
     from heartbeat.observation import Observation
     from heartbeat.policy import Policy
     from heartbeat.store.port import Store
+    from heartbeat.verbs.grant import Grant
 
 app = typer.Typer(
     help="What tasks have used of their budget of agent turns, and more for one of them.",
@@ -89,7 +89,7 @@ def extend(
     debug: DebugOption = False,
 ) -> None:
     """Grant a task more rounds; where heartbeat paused it, it is unblocked at once."""
-    from heartbeat.grant import grant
+    from heartbeat.verbs.grant import grant
 
     session = Session(context, roster)
     by = operators.author(session, as_agent)

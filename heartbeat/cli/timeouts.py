@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from heartbeat.observation import Observation
-    from heartbeat.outlook import Next, Outlook
+    from heartbeat.report.outlook import Next, Outlook
+    from heartbeat.report.timeouts import Report, Sources, Timeout
     from heartbeat.roster.model import Agent
     from heartbeat.rules.stall import Level
     from heartbeat.store.port import Store
     from heartbeat.systems.base import SourceReport
-    from heartbeat.timeouts import Report, Sources, Timeout
     from heartbeat.worklist import Standing
 
 SCHEMA = "heartbeat.timeouts/1"
@@ -61,7 +61,7 @@ def timeouts(
     debug: DebugOption = False,
 ) -> None:
     """Work that stands still, and agents that fell silent. Exit 0: none. 1: found. 3: it could not be known."""
-    from heartbeat import timeouts as rules
+    from heartbeat.report import timeouts as rules
 
     session = Session(context, roster)
     team = session.roster.chosen([agent]) if agent is not None else tuple(session.roster.agents.values())
@@ -112,7 +112,7 @@ def look(session: Session, store: Store, *, at: datetime | None, fresh: bool) ->
 def ahead(seen: Observation, store: Store) -> Outlook:
     """What comes next for the tasks of a look."""
     from heartbeat.beat import acting
-    from heartbeat.outlook import Outlook
+    from heartbeat.report.outlook import Outlook
     from heartbeat.store.port import UNFINISHED, EntryKind
 
     entries = store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
@@ -131,8 +131,8 @@ def _levels(fail_on: FailOn) -> frozenset[Level]:
 
 def _sources(seen: Observation, agent: Agent | None) -> Sources:
     """How the sources were read that may hold work of those who were asked about."""
+    from heartbeat.report.timeouts import Sources
     from heartbeat.systems.base import ReadStatus
-    from heartbeat.timeouts import Sources
 
     asked = [report for report in seen.sweep.reports if _may_concern(report, agent)]
     read = (ReadStatus.COMPLETE, ReadStatus.PARTIAL)
@@ -281,7 +281,7 @@ def following_line(following: Next, now: datetime, zone: str) -> str:
     """What comes next, in a sentence."""
     from heartbeat.cli import tables
     from heartbeat.instants import format_duration
-    from heartbeat.outlook import NOTHING
+    from heartbeat.report.outlook import NOTHING
 
     if following.action == NOTHING:
         return f"next: nothing by itself{f' ({following.why})' if following.why else ''}"

@@ -12,8 +12,8 @@ from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
 from heartbeat.errors import Exit, RefusedError
 
 if TYPE_CHECKING:
-    from heartbeat.perform import Performance, Result
-    from heartbeat.verbs import Command
+    from heartbeat.verbs.perform import Performance, Result
+    from heartbeat.verbs.words import Command
 
 SCHEMA = "heartbeat.verb/1"
 
@@ -135,8 +135,8 @@ def _perform(
     why: str,
     outputs: tuple[Output, ...] = (),
 ) -> None:
-    from heartbeat.perform import perform
-    from heartbeat.verbs import Command, Verb
+    from heartbeat.verbs.perform import perform
+    from heartbeat.verbs.words import Command, Verb
 
     session = Session(context, roster)
     command = Command(Verb(verb), agent or session.environment.get("HEARTBEAT_AGENT", ""), why, outputs)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.beat import acting
-from heartbeat.explain import NEWS, SIGNS, Explanation, Records, explain
 from heartbeat.memory import Hold, Pause, Stage
 from heartbeat.observation import Observation
-from heartbeat.outlook import Next, Outlook
+from heartbeat.report.explain import NEWS, SIGNS, Explanation, Records, explain
+from heartbeat.report.outlook import Next, Outlook
 from heartbeat.rules.stall import Level
 from heartbeat.store.port import UNFINISHED, EntryKind, LogEntry
 from heartbeat.systems.base import FailureKind, TransportError

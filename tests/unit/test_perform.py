@@ -18,7 +18,6 @@ from heartbeat.actions import carry_out
 from heartbeat.deadline import Deadline
 from heartbeat.errors import RefusedError, UsageError
 from heartbeat.memory import EVERYBODY, Pause, Rounds
-from heartbeat.perform import Performance, perform
 from heartbeat.roster.model import Roster
 from heartbeat.store.locks import try_exclusive
 from heartbeat.store.memory import MemoryStore
@@ -26,7 +25,8 @@ from heartbeat.store.port import EntryState, Store
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import NOBODY, Evidence, EvidenceKind, Item, Owner, OwnerKind, Ref, Status
-from heartbeat.verbs import Command, Verb
+from heartbeat.verbs.perform import Performance, perform
+from heartbeat.verbs.words import Command, Verb
 from tests.support.items import ARCHITECT, NOW, card, explicit, issue, line
 from tests.support.rosters import make_agent, make_coo, make_roster
 from tests.support.scripted_writer import Died, Fault, ScriptedSystem, ScriptedWorld
@@ -485,7 +485,7 @@ def test_two_equal_commands_at_once_are_one(working: Desk) -> None:
 def test_a_command_waits_for_its_turn(working: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as other:
         other.enter_context(try_exclusive(working.folder / "outbox.lock", purpose="a beat"))
-        monkeypatch.setattr("heartbeat.perform.time.sleep", lambda seconds: other.close())
+        monkeypatch.setattr("heartbeat.verbs.perform.time.sleep", lambda seconds: other.close())
         assert working.say(Verb.NOTE, why="一", turn=5.0).ok
 
 

@@ -13,14 +13,14 @@ import pytest
 from heartbeat.beat import acting
 from heartbeat.errors import Exit
 from heartbeat.memory import Hold, Pause, Rounds, Stage, Step
-from heartbeat.outlook import NOTHING, Next, Outlook
 from heartbeat.policy import Recovery
+from heartbeat.report.outlook import NOTHING, Next, Outlook
+from heartbeat.report.timeouts import Report, SilentAgent, Sources, check, outcome, silent_agents, verdict
 from heartbeat.rules.stall import Level
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.port import UNFINISHED, EntryKind
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.task import Evidence, EvidenceKind, Item, Owner, OwnerKind, Status
-from heartbeat.timeouts import Report, SilentAgent, Sources, check, outcome, silent_agents, verdict
 from tests.support.items import ALICE, NOW, card, issue
 from tests.support.rosters import CLASS_POLICIES, make_agent
 from tests.support.scripted_writer import Fault, ScriptedSystem, ScriptedWorld

@@ -16,10 +16,10 @@ from heartbeat.actions import entry_of
 from heartbeat.errors import UsageError
 from heartbeat.memory import Pause, Rounds
 from heartbeat.merge import merge
-from heartbeat.permission import refusals
 from heartbeat.store.port import Entry, EntryState
 from heartbeat.task import CLOSED, NOBODY, Item, Link, Owner, OwnerKind, Ref, Status, Task
-from heartbeat.verbs import (
+from heartbeat.verbs.permission import refusals
+from heartbeat.verbs.words import (
     RULES,
     WHY_LIMIT,
     Command,

@@ -19,8 +19,6 @@ from heartbeat.errors import RefusedError, UsageError
 from heartbeat.lookup import find
 from heartbeat.notices import harmless
 from heartbeat.observation import Observation, observe, patience, ttl_of
-from heartbeat.outputs import check_outputs
-from heartbeat.permission import Refusal, paused, refusals
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.rounds import together
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, Link, LogEntry, Store
@@ -29,7 +27,9 @@ from heartbeat.systems.registry import build_source, build_writer
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.systems.writing import Writer
 from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref, Task
-from heartbeat.verbs import (
+from heartbeat.verbs.outputs import check_outputs
+from heartbeat.verbs.permission import Refusal, paused, refusals
+from heartbeat.verbs.words import (
     Command,
     Intent,
     Situation,

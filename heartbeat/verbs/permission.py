@@ -13,7 +13,7 @@ from heartbeat.action import OutputType
 from heartbeat.instants import to_text
 from heartbeat.rules.rounds import Spend, limit_of, spend
 from heartbeat.task import CLOSED, NOBODY, Owner, OwnerKind, Status
-from heartbeat.verbs import RULES, Command, Situation, Verb, plan_verb, word
+from heartbeat.verbs.words import RULES, Command, Situation, Verb, plan_verb, word
 
 
 @dataclass(frozen=True, slots=True)

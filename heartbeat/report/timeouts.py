@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from heartbeat.errors import Exit
 from heartbeat.memory import Incident, Step
-from heartbeat.outlook import Next, Outlook
 from heartbeat.policy import Policy
+from heartbeat.report.outlook import Next, Outlook
 from heartbeat.rules.activity import is_running
 from heartbeat.rules.stall import UNSEEN, Level, Stall
 from heartbeat.schedule.slots import current_slot

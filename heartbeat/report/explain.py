@@ -9,8 +9,8 @@ from datetime import datetime
 from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
 from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds
-from heartbeat.outlook import Next, Outlook, hold_on
 from heartbeat.policy import Policy, Recovery
+from heartbeat.report.outlook import Next, Outlook, hold_on
 from heartbeat.rules import rounds, stall
 from heartbeat.rules.activity import ACTIVITY, PROGRESS, is_running
 from heartbeat.rules.dependencies import Gate, Wait

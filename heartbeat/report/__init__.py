@@ -1,0 +1,1 @@
+"""What stands still and why, for people and for a CI: judged, foretold and explained. Pure."""
