@@ -68,7 +68,8 @@ class Voice(StrEnum):
 class Expectation:
     """What must still be true just before a write (rule L6); None means that it does not matter.
 
-    `claimant` is the live claim's owner as roster id, "" for none. `idle_since`: no foreign activity after this.
+    `claimant` is the live claim's owner as roster id, "" for none. `idle_since`: no foreign activity after this
+    instant, as the source tells time, but what is in `seen` (see Clock.newest), known when the write was planned.
     `no_run`: no active run, and that must be known (rule T7).
     """
 
@@ -77,6 +78,9 @@ class Expectation:
     claimant: str | None = None
     began_at: datetime | None = None
     idle_since: datetime | None = None
+    seen: str = ""
+    revision: str | None = None
+    """For a source that dates nothing: its item must still be the same (rule T9)."""
     no_run: bool = False
 
 

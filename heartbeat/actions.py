@@ -8,14 +8,17 @@ again; what does not hold any more is a conflict, and the rules decide again in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from heartbeat.action import Voice, Write
+from heartbeat.action import Level, Message, Operation, Voice, Write
 from heartbeat.deadline import Deadline
+from heartbeat.landing import assumed_own, expected_of, has_landed, shows
 from heartbeat.memory import Incident, Step, StepOutcome
+from heartbeat.notices import harmless, say
+from heartbeat.notify.roles import addressed
 from heartbeat.plan import Planned
 from heartbeat.roster.model import Roster
 from heartbeat.rules.precondition import objections
@@ -23,13 +26,16 @@ from heartbeat.store.locks import try_exclusive
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Writer
-from heartbeat.task import EvidenceKind, Owner, OwnerKind
+from heartbeat.task import NOBODY, Owner, OwnerKind
 from heartbeat.written import decode_write, encode_write
 
 _FIRST_RETRY = timedelta(minutes=1)
 _LONGEST_RETRY = timedelta(hours=1)
 TRIES = 8
 """After so many attempts a write is given up and told (rule L4)."""
+
+BOARD = "workboard"
+"""Where a card is made for work that stands elsewhere (rule L2)."""
 
 _LEAST_TIME = 1.0
 """Seconds that must be left for another write to be begun."""
@@ -60,13 +66,14 @@ class _Sorted:
         return tuple(self.by_state.get(state, ()))
 
 
-def entry_of(planned: Planned, owner: Owner, now: datetime) -> Entry:
-    """A planned write as it stands in the outbox."""
+def entry_of(planned: Planned, owner: Owner, now: datetime, then: Iterable[Entry] = ()) -> Entry:
+    """A planned write as it stands in the outbox; `then` are messages that are sent once its step was carried out."""
     payload = {
         "write": encode_write(planned.write),
         "owner": [owner.kind.value, owner.id],
         "step": planned.step.value if planned.step else "",
         "after": planned.after,
+        "then": [[entry.kind.value, entry.key, entry.target, dict(entry.payload)] for entry in then],
     }
     return Entry(
         key=planned.write.key,
@@ -169,28 +176,32 @@ class _Hand:
         return self._settle(entry, EntryState.DONE, result=result)
 
     def _attempt(self, write: Write, owner: Owner, *, repeated: bool) -> str:
-        writer = self._writer(write.ref.source)
+        writer = self._writer(BOARD if write.operation is Operation.CREATE else write.ref.source)
         if writer is None or not writer.can(write.operation):
             raise UnsupportedError(f"{write.ref.source} cannot {write.operation.value} through this transport")
+        if write.operation is Operation.CREATE:
+            # What is made is not there yet, and its idempotency key keeps it from being made twice (contract 1.3).
+            return writer.apply(write, Look(None), self._deadline, self._clock()).note or "done"
         look = writer.look(write.ref, owner, self._deadline, self._clock())
         if look.item is None:
             raise ConflictError(f"{write.ref} is not there any more")
-        landed = repeated and write.marker in look.markers
+        landed = repeated and has_landed(write, look)
         objected = objections(
-            write.expect,
+            expected_of(write, look) if repeated else write.expect,
             look.item,
             evidence=look.evidence,
             claimant=look.claimant,
             active=look.active,
             own=self._store.own(),
         )
-        if landed and (objected or _shows(write, look)):
-            self._own(write, _assumed_own(look))
+        if landed and objected and shows(write, look.item):
+            self._own(write, assumed_own(write, look))
             return "found: an earlier attempt had taken effect"
         if objected:
             raise ConflictError("; ".join(objected))
         written = writer.apply(write, look, self._deadline, self._clock())
-        self._own(write, written.evidence_ids)
+        # The writer tells only what it did now; what the attempt that nobody answered for had done is ours as well.
+        self._own(write, (*written.evidence_ids, *(assumed_own(write, look) if landed else ())))
         return written.note or "done"
 
     def _own(self, write: Write, ids: Iterable[str]) -> None:
@@ -217,32 +228,16 @@ class _Hand:
         now = self._clock()
         with self._store.transaction():
             self._store.settle_entry(entry.key, state, now, error=error, result=result, due_at=due_at)
-            if state is not EntryState.PENDING:
-                settle_step(self._store, entry, state, error)
+            if state is not EntryState.PENDING and settle_step(self._store, entry, state, error):
+                self._store.enqueue(_then(entry, now))
+            if state is EntryState.DEAD:
+                self._store.enqueue(_undone(entry, error, self._roster, now))
             word = {EntryState.PENDING: "retry"}.get(state, state.value)
             operation = str(entry.payload.get("write", {}).get("operation", ""))
             details = {"key": entry.key, "operation": operation, "target": entry.target}
             message = f"{operation} on {entry.target}: {error or result}"
             self._store.add_log((LogEntry(now, f"write-{word}", message, "", entry.task, entry.incident, details),))
         return replace(entry, state=state, error=error, result=result)
-
-
-def _shows(write: Write, look: Look) -> bool:
-    """Whether the item has the status that the write was to give it."""
-    return write.status is not None and look.item is not None and look.item.status is write.status
-
-
-def _assumed_own(look: Look) -> tuple[str, ...]:
-    """After a lost answer: what shows on the item is ours as long as nobody wrote anything after our own text."""
-    ours = [each.at for each in look.evidence if each.own]
-    if not ours:
-        return ()
-    last = max(ours)
-    foreign = [
-        each for each in look.evidence if not each.own and each.at > last and each.kind is not EvidenceKind.EDITED
-    ]
-    edits = [each.id for each in look.evidence if each.kind is EvidenceKind.EDITED]
-    return tuple(each.id for each in look.evidence if each.own) + (() if foreign else tuple(edits))
 
 
 _OUTCOMES = {
@@ -254,15 +249,18 @@ _OUTCOMES = {
 _WORST_FIRST = (StepOutcome.CONFLICT, StepOutcome.FAILED, StepOutcome.DUE, StepOutcome.DONE)
 
 
-def settle_step(store: Store, entry: Entry, state: EntryState, error: str) -> None:
-    """Puts how a write ended onto its incident's step; a step of several writes is as good as its worst (rule L5)."""
+def settle_step(store: Store, entry: Entry, state: EntryState, error: str) -> bool:
+    """Puts how a write ended onto its incident's step; a step of several writes is as good as its worst (rule L5).
+
+    Whether the step is carried out by that, all of it.
+    """
     step, outcome = entry.payload.get("step"), _OUTCOMES.get(state)
     if not entry.incident or not step or outcome is None:
-        return
+        return outcome is StepOutcome.DONE
     incident = next((each for each in store.incidents() if each.id == entry.incident), None)
     taken = incident.taken(Step(step)) if incident is not None else None
     if incident is None or taken is None:
-        return
+        return False
     siblings = [
         StepOutcome.DUE if other.state in UNFINISHED else _OUTCOMES[other.state]
         for other in store.entries(kind=EntryKind.WRITE)
@@ -270,6 +268,37 @@ def settle_step(store: Store, entry: Entry, state: EntryState, error: str) -> No
     ]
     worst = min((outcome, *siblings), key=_WORST_FIRST.index)
     store.put_incident(_with_outcome(incident, Step(step), worst, error or taken.detail))
+    return worst is StepOutcome.DONE
+
+
+def _then(entry: Entry, now: datetime) -> Iterator[Entry]:
+    """The messages that were waiting for the step."""
+    for kind, key, target, payload in entry.payload.get("then", ()):
+        yield Entry(key, EntryKind(kind), target, payload, now, now, task=entry.task, incident=entry.incident)
+
+
+def _undone(entry: Entry, error: str, roster: Roster, now: datetime) -> tuple[Entry, ...]:
+    """Nothing that was given up stays unsaid."""
+    write = entry.payload.get("write", {})
+    facts = {
+        "title": harmless(str(write.get("title") or entry.task)),
+        "name": harmless(entry.task),
+        "operation": write.get("operation", ""),
+        "attempts": entry.attempts,
+        "because": harmless(error, 300),
+    }
+    message = Message(
+        key=f"undone/{entry.key}",
+        to=("coo", "operator"),
+        level=Level.WARNING,
+        title=say("undone_title", **facts),
+        body=say("undone", **facts),
+        owner=NOBODY,
+        creator=NOBODY,
+        task=entry.task,
+        incident=entry.incident,
+    )
+    return addressed(message, roster, now)
 
 
 def _with_outcome(incident: Incident, step: Step, outcome: StepOutcome, detail: str) -> Incident:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from heartbeat.action import Level, Message, Operation, Write
+from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
-from heartbeat.memory import Ending, Incident, Rounds, Stage, Step
+from heartbeat.memory import Clock, Ending, Incident, Rounds, Stage, Step
 from heartbeat.notices import harmless, say
 from heartbeat.policy import Charter, Member, Policy, Recovery
 from heartbeat.rules import rounds
@@ -18,6 +20,8 @@ from heartbeat.rules.ladder import Climb, climb
 from heartbeat.rules.windows import settled
 from heartbeat.steps import NAMED, StepFacts, at_work, name_of, notice_message, rounds_message
 from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Planned:
     step: Step | None = None
     after: str = ""
     """The key of the write that must have been done before this one."""
+    then: tuple[Message, ...] = ()
+    """What is told once the step was carried out: all of its writes, and none with a conflict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +138,17 @@ class _Planner:
             escalation=self._charter.escalation,
             allowed=self._allowed(policy),
             silent=member is None or owner in self._acting.silent,
-            clocks=[clock for ref in task.refs if (clock := self._seen.memory.clocks.get(ref)) is not None],
+            clocks=self._clocks_of(task),
             now=self._now,
             held=held,
         )
+
+    def _clocks_of(self, task: Task) -> list[Clock]:
+        """Without those that moved by what turned out to be ours: a look may see the effect of a write before it is
+        known whose it is, when an answer was lost or its process died (rules T2, L3)."""
+        known = (self._seen.memory.clocks.get(ref) for ref in task.refs)
+        own = self._seen.memory.own
+        return [clock for clock in known if clock and not (clock.activity and (clock.ref, clock.activity.id) in own)]
 
     def _history_of(self, task: Task) -> tuple[Incident, ...]:
         """The task's incidents, each once: a task of several origins finds them by any of its refs."""
@@ -172,35 +185,42 @@ class _Planner:
         before = self._incident_of(task)
         if incident is None or incident == before:
             return Plan()
-        notes = tuple(_transition(before, incident, task))
         stall = self._seen.stalls.get(key)
         if stall is None or not each.steps:
-            return Plan(incidents=(incident,), notes=notes)
-        facts = StepFacts(task, stall, incident, *self._rules_for(task), self._charter)
+            return Plan(incidents=(incident,), notes=tuple(_transition(before, incident, task)))
+        clocks = self._seen.memory.clocks
+        facts = StepFacts(task, stall, incident, *self._rules_for(task), self._charter, clocks)
         writes = tuple(write for step in each.steps for write in self._writes(step, facts))
+        if not any(planned.step is Step.HAND_OVER for planned in writes):
+            # Without a backup there is nobody to hand over to, and nothing that would ever end the step.
+            steps = tuple(taken for taken in incident.steps if taken.step is not Step.HAND_OVER)
+            incident = replace(incident, steps=steps)
         return Plan(
             writes=writes,
-            messages=tuple(message for step in each.steps for message in facts.messages(step)),
+            messages=tuple(facts.messages(Step.NOTIFY)) if Step.NOTIFY in each.steps else (),
             nudges=tuple(facts.nudge() for step in each.steps if step is Step.NUDGE),
             incidents=(incident,),
-            notes=notes,
+            notes=tuple(_transition(before, incident, task)),
         )
 
     def _writes(self, step: Step, facts: StepFacts) -> Iterator[Planned]:
-        for item in facts.itemsat_work():
-            write = facts.write(step, item)
-            if write is not None:
-                after = facts.key_of(Step.RECOVER, item) if step is Step.HAND_OVER else ""
-                yield Planned(write, facts.task.key, facts.incident.id, step, after)
+        """What a step writes. What is told of a recovery is told when it was carried out, not before."""
+        then = tuple(facts.messages(step))
+        for item in facts.items_at_work():
+            after = facts.key_of(Step.RECOVER, item) if step is Step.HAND_OVER else ""
+            for write in facts.writes(step, item):
+                yield Planned(write, facts.task.key, facts.incident.id, step, after, then)
 
     def _of_storm(self, due: Sequence[str]) -> Plan:
-        """One alarm for all of them; the same one while its oldest incident is part of it (rule T6)."""
+        """One alarm for all of them, and one a day for as long as its oldest incident stands (rule T6): what is held
+        waits for a person."""
         tasks = [self._seen.tasks[key] for key in due]
         incidents = [found for task in tasks if (found := self._incident_of(task)) is not None]
-        oldest = min(incidents, key=lambda incident: (incident.opened_at, incident.id)).id if incidents else due[0]
+        oldest = min((incident.opened_at for incident in incidents), default=self._now)
         names = "、".join(harmless(task.items[0].key) for task in tasks[:NAMED]) + ("…" if len(tasks) > NAMED else "")
+        lasted = (self._now - oldest) // _DAY
         message = Message(
-            key=f"storm/{oldest}",
+            key=f"storm/{to_text(oldest)}/{lasted}",
             to=("coo", "operator"),
             level=Level.CRITICAL,
             title=say("storm_title", count=len(due)),
@@ -248,6 +268,8 @@ class _Planner:
 
     def _of_rounds(self, verdict: rounds.Verdict) -> Plan:
         task = self._seen.tasks[verdict.task]
+        if not all(self._sees(ref.source) for ref in task.refs):
+            return Plan()  # due again at the next look, which sees enough (rules S2, T6)
         policy = self._rules_for(task)[1]
         allowed = Recovery.OBSERVE if policy is None else self._allowed(policy)
         if policy is None or allowed is Recovery.OBSERVE or self._seen.memory.paused(task.owner.id, self._now):

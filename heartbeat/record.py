@@ -108,7 +108,8 @@ def _reconciled(row: Rounds, before: Rounds | None, stored: Rounds | None) -> Ro
 def _entries(observation: Observation, plan: Plan, at: datetime) -> Iterable[Entry]:
     tasks = observation.judgement.tasks
     for planned in plan.writes:
-        yield entry_of(planned, tasks[planned.task].owner, at)
+        then = (entry for message in planned.then for entry in addressed(message, observation.roster, at))
+        yield entry_of(planned, tasks[planned.task].owner, at, then)
     for message in (*plan.nudges, *plan.messages):
         yield from addressed(message, observation.roster, at)
 

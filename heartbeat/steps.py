@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from heartbeat.action import Expectation, Level, Message, Operation, Write
-from heartbeat.memory import Incident, Step
+from heartbeat.memory import Clock, Incident, Step
 from heartbeat.notices import STATUS_WORDS, harmless, say
 from heartbeat.policy import Charter, Member, Policy, Recovery
 from heartbeat.rules import rounds, waiting
 from heartbeat.rules.stall import STALLED_ROUNDS, Stall
-from heartbeat.task import NOBODY, Item, Owner, OwnerKind, Status, Task
+from heartbeat.task import NOBODY, Item, Owner, OwnerKind, Ref, Status, Task
 
 NAMED = 10
 """How many tasks one message names."""
@@ -27,8 +27,9 @@ class StepFacts:
     member: Member | None
     policy: Policy | None
     charter: Charter
+    clocks: Mapping[Ref, Clock]
 
-    def itemsat_work(self) -> Iterator[Item]:
+    def items_at_work(self) -> Iterator[Item]:
         for item in self.task.items:
             if item.status is Status.IN_PROGRESS or item.reclaimed:
                 yield item
@@ -37,24 +38,26 @@ class StepFacts:
         """The idempotency key of a step on one item (rule L4)."""
         return f"{self.incident.id}/{step.value}/{item.ref}"
 
-    def write(self, step: Step, item: Item) -> Write | None:
+    def writes(self, step: Step, item: Item) -> Iterator[Write]:
+        """What a step writes to one item; nothing for steps that only tell."""
         key = self.key_of(step, item)
-        expect = at_work(item, self.stall, no_run=True)
+        clock = None if self.stall.looping else self.clocks.get(item.ref)
+        expect = at_work(item, clock, no_run=True)
         number = self.incident.number
         if step is Step.RECOVER:
             status = self._recovered_to(item)
             text = self._said("recover_loop" if self.stall.looping else "recover", number=number, status=_words(status))
+            yield Write(key, item.ref, Operation.RECOVER, text, status, expect=expect)
             if item.ref.source == "todo" and self.charter.create_cards and len(self.task.items) == 1:
-                return Write(key, item.ref, Operation.CREATE, text, agent=self.task.owner.id, title=item.title)
-            return Write(key, item.ref, Operation.RECOVER, text, status, expect=expect)
-        if step is Step.BLOCK:
-            return Write(key, item.ref, Operation.BLOCK, self._said("block", number=number), expect=expect)
-        if step is Step.HAND_OVER and self.member is not None and self.member.backup:
+                owner = self.task.owner.id
+                yield Write(f"{key}/card", item.ref, Operation.CREATE, text, agent=owner, title=item.title)
+        elif step is Step.BLOCK:
+            yield Write(key, item.ref, Operation.BLOCK, self._said("block", number=number), expect=expect)
+        elif step is Step.HAND_OVER and self.member is not None and self.member.backup:
             text = say("hand_over", number=number, backup=self.member.backup, owner=_owner(self.task))
             # The recovery comes first and changes what was expected; what must hold now is that nobody took it since.
             free = Expectation(claimant="", no_run=True)
-            return Write(key, item.ref, Operation.ASSIGN, text, agent=self.member.backup, expect=free)
-        return None
+            yield Write(key, item.ref, Operation.ASSIGN, text, agent=self.member.backup, expect=free)
 
     def _recovered_to(self, item: Item) -> Status | None:
         """Rule L2: a card goes back to todo; an issue is blocked, but follows the card where there is one."""
@@ -85,7 +88,7 @@ class StepFacts:
         elif step is Step.RECOVER and not (number == 1 and self.charter.escalation.first == "silent"):
             to = notify if number == 1 else tuple(dict.fromkeys((*notify, "coo")))
             backup = self.member.backup if self.member and number > 1 else None
-            status = self._recovered_to(next(self.itemsat_work(), self.task.items[0]))
+            status = self._recovered_to(next(self.items_at_work(), self.task.items[0]))
             handed = say("handed", backup=backup) if backup else ""
             body = self._said("recovered", number=number, status=_words(status), handed=handed)
             head = say("recovered_title", number=number, title=title)
@@ -125,14 +128,18 @@ class StepFacts:
         )
 
 
-def at_work(item: Item, stall: Stall | None, *, no_run: bool) -> Expectation:
-    """What must still be so just before the write: the same worker, the same epoch, no newer sign of life (rule L6)."""
-    last = stall.activity.at if stall is not None and stall.activity is not None and not stall.looping else None
+def at_work(item: Item, clock: Clock | None, *, no_run: bool) -> Expectation:
+    """What must still be so just before the write: the same worker, the same epoch, and no sign of life that the clock
+    has not seen, where one is given (rule L6)."""
+    newest = clock.newest if clock is not None else None
+    began = clock.began_at if clock is not None else None
     return Expectation(
         statuses=frozenset({item.status}),
         owner=item.owner,
         began_at=item.started_at,
-        idle_since=last,
+        idle_since=newest[0] if newest else began,
+        seen=newest[1] if newest else "",
+        revision=None if item.updated_at is not None else item.revision,
         no_run=no_run,
     )
 

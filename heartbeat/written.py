@@ -53,6 +53,8 @@ def _encode_expectation(expect: Expectation) -> dict[str, Any]:
         "claimant": expect.claimant,
         "began_at": expect.began_at.isoformat() if expect.began_at else None,
         "idle_since": expect.idle_since.isoformat() if expect.idle_since else None,
+        "seen": expect.seen or None,
+        "revision": expect.revision,
         "no_run": expect.no_run or None,
     }
     return {name: value for name, value in record.items() if value is not None}
@@ -66,6 +68,8 @@ def _decode_expectation(record: Mapping[str, Any]) -> Expectation:
         claimant=record.get("claimant"),
         began_at=_instant(record.get("began_at")),
         idle_since=_instant(record.get("idle_since")),
+        seen=record.get("seen", ""),
+        revision=record.get("revision"),
         no_run=record.get("no_run", False),
     )
 

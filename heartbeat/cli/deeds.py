@@ -23,7 +23,8 @@ def deeds(tick: Tick) -> Iterator[str]:
         for planned in tick.plan.writes:
             name = names.get(planned.task, planned.task)
             yield f"would {_words(planned.write.operation.value)} {name} on {planned.write.ref.source}"
-        for message in (*tick.plan.nudges, *tick.plan.messages):
+        then = {message.key: message for planned in tick.plan.writes for message in planned.then}
+        for message in (*tick.plan.nudges, *tick.plan.messages, *then.values()):
             yield f"would tell {', '.join(message.to)}: {message.title}"
         return
     carried = tick.carried

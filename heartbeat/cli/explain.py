@@ -51,9 +51,9 @@ def explain(
     debug: DebugOption = False,
 ) -> None:
     """Why a task is where it is: its origins, what moved it, what it waits for, what was done, what comes next."""
-    from heartbeat.report import explain as rules
     from heartbeat.cli import operators
     from heartbeat.cli.timeouts import ahead, look
+    from heartbeat.report import explain as rules
     from heartbeat.report.timeouts import silent_agents
 
     session = Session(context, roster)

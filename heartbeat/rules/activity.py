@@ -107,7 +107,7 @@ class _Trail:
         """What a clock remembers of it: the latest instant as told, and the names of all that was told."""
         if not self.foreign:
             return None
-        return max(each.at for each in self.foreign), " ".join(sorted({_name(each) for each in self.foreign}))
+        return max(each.at for each in self.foreign), " ".join(sorted({short_name(each) for each in self.foreign}))
 
 
 _NO_TRAIL = _Trail()
@@ -227,10 +227,10 @@ def _news(look: _Look, previous: Clock) -> list[Evidence]:
     """What was not there at the last look, whatever times it has: a time ahead is taken as now at every look (rule S8),
     and a clock that is set back gives what is new a time before what is known."""
     known = frozenset(previous.newest[1].split()) if previous.newest is not None else frozenset()
-    return [each for each in look.trail.foreign if _name(each) not in known]
+    return [each for each in look.trail.foreign if short_name(each) not in known]
 
 
-def _name(evidence: Evidence) -> str:
+def short_name(evidence: Evidence) -> str:
     """A short name for an event of one item: 300 of them are remembered in 2.7 kB, and no two will be alike."""
     return hashlib.sha256(evidence.id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 

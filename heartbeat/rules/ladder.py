@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import count
 
 from heartbeat.memory import Clock, Ending, Incident, Stage, Step, StepOutcome, StepTaken
 from heartbeat.policy import Escalation, Policy, Recovery
@@ -89,10 +90,26 @@ class Climb:
         return bool({Step.NOTIFY, Step.RECOVER, Step.BLOCK} & set(self.steps))
 
 
-def incident_id(stall: Stall) -> str:
-    """The name of a quiet spell: the task, its epoch, and the last sign of life (of progress, for a looping worker)."""
+def incident_id(stall: Stall, earlier: Iterable[Incident] = ()) -> str | None:
+    """The name of a quiet spell: the task, its epoch, and the last sign of life (of progress, for a looping worker).
+
+    A spell whose incident ended (by a conflict, say) and that goes on gets the next name; None where a person resolved
+    it: then it is not opened again.
+    """
+    known = {old.id: old for old in earlier}
+    for number in count():
+        name = _spell(stall, number)
+        if name not in known:
+            return name
+        if known[name].ending is Ending.RESOLVED:
+            return None
+    raise AssertionError("there are always more numbers")
+
+
+def _spell(stall: Stall, number: int) -> str:
     last = stall.progress if stall.looping else stall.activity
     spell = f"{stall.task}|{stall.epoch}|{'loop' if stall.looping else 'idle'}|{last.at.isoformat() if last else ''}"
+    spell += f"|{number}" if number else ""
     return hashlib.sha256(spell.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
@@ -126,31 +143,40 @@ def climb(
         stall, incident, number, policy=policy, allowed=allowed, silent=silent, now=now, held=held
     )
     if incident is None:
-        if stall is None or any(old.id == incident_id(stall) for old in earlier):
-            return Climb(None, (), situation, waits)
-    elif situation is Situation.CALM:
+        return _foot(task, stall, earlier, situation, waits, allowed=allowed, silent=silent, now=now)
+    if situation is Situation.CALM:
         # What ends an incident was asked above; a task that is merely not judged now keeps it.
         return Climb(incident, (), Situation.HELD, waits)
-    move = TRANSITIONS.get((incident.stage if incident else None, situation))
-    if incident is not None and _lacks_its_nudge(incident) and allowed is not Recovery.OBSERVE and not held:
+    move = TRANSITIONS.get((incident.stage, situation))
+    if _lacks_its_nudge(incident) and allowed is not Recovery.OBSERVE and not held:
         # It was opened while heartbeat only observed: nobody was nudged, and without that nothing may follow (T6).
         move, situation = _OPENING, Situation.SUSPECTED
     if move is None:
         return Climb(incident, (), situation, waits)
     steps = () if allowed is Recovery.OBSERVE else move.steps
-    after = replace(incident, stage=move.stage) if incident else _opened(task, stall, move, now)
-    after = _with_steps(after, steps, number, silent, now)
+    after = _with_steps(replace(incident, stage=move.stage), steps, number, silent, now)
     return Climb(after, steps, situation, waits)
 
 
-def _lacks_its_nudge(incident: Incident) -> bool:
-    return incident.stage is Stage.SUSPECTED and incident.taken(Step.NUDGE) is None and incident.nudged_at is None
-
-
-def _opened(task: Task, stall: Stall | None, move: Move, now: datetime) -> Incident:
-    assert stall is not None  # noqa: S101 - no incident opens without one, see climb
-    return Incident(
-        id=incident_id(stall),
+def _foot(
+    task: Task,
+    stall: Stall | None,
+    earlier: Iterable[Incident],
+    situation: Situation,
+    waits: tuple[str, ...],
+    *,
+    allowed: Recovery,
+    silent: bool,
+    now: datetime,
+) -> Climb:
+    """A task without an open incident: one is opened where it stands still, and nobody resolved this very spell."""
+    move = TRANSITIONS.get((None, situation))
+    name = incident_id(stall, earlier) if stall is not None and move is not None else None
+    if stall is None or move is None or name is None:
+        return Climb(None, (), situation, waits)
+    steps = () if allowed is Recovery.OBSERVE else move.steps
+    opened = Incident(
+        id=name,
         ref=task.ref,
         refs=task.refs,
         epoch=stall.epoch,
@@ -159,6 +185,11 @@ def _opened(task: Task, stall: Stall | None, move: Move, now: datetime) -> Incid
         opened_at=now,
         stage=move.stage,
     )
+    return Climb(_with_steps(opened, steps, 0, silent, now), steps, situation, waits)
+
+
+def _lacks_its_nudge(incident: Incident) -> bool:
+    return incident.stage is Stage.SUSPECTED and incident.taken(Step.NUDGE) is None and incident.nudged_at is None
 
 
 def _with_steps(incident: Incident, steps: Sequence[Step], number: int, silent: bool, now: datetime) -> Incident:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from heartbeat.action import Expectation
 from heartbeat.instants import to_text
-from heartbeat.rules.activity import ACTIVITY
+from heartbeat.rules.activity import ACTIVITY, short_name
 from heartbeat.task import Evidence, Item, Ref
 
 
@@ -39,12 +39,13 @@ def _objections(
         yield f"{item.key} is claimed by {claimant or 'nobody'} now"
     if expect.began_at is not None and item.started_at is not None and item.started_at > expect.began_at:
         yield f"{item.key} was claimed anew at {to_text(item.started_at)}"
+    if expect.revision is not None and item.revision != expect.revision:
+        yield f"{item.key} was edited meanwhile"
     if expect.idle_since is not None:
-        signs = [
-            each.at
-            for each in evidence
-            if each.kind in ACTIVITY and not each.own and (each.ref, each.id) not in own and each.at > expect.idle_since
-        ]
+        known = frozenset(expect.seen.split())
+        later = (each for each in evidence if each.kind in ACTIVITY and each.at > expect.idle_since)
+        foreign = (each for each in later if not each.own and (each.ref, each.id) not in own)
+        signs = [each.at for each in foreign if short_name(each) not in known]
         if signs:
             yield f"{item.key} has had activity since, at {to_text(max(signs))}"
     if expect.no_run and active is not False:

@@ -74,8 +74,8 @@ def turns(
     """When each task (by key) last had an agent turn, never after `now`; tasks without a turn are left out (rule C1).
 
     A turn is a run or an attempt on the item, an agent that was at it, or the owner's session: that counts from when
-    the task's epoch began (`clocks`, else the item's own word), since what came before was other work. A turn that is
-    active counts as now; what a source dates ahead of us counts when that time has come.
+    the task's epoch began (`clocks`, else the item's own word), since what came before was other work. A turn that
+    goes on is one turn, however many slots it lasts; what a source dates ahead of us counts when that time has come.
     """
     seen: dict[Ref, datetime] = {}
     for event in evidence:
@@ -83,9 +83,9 @@ def turns(
             seen[event.ref] = max(event.at, seen.get(event.ref, event.at))
     sessions: dict[str, datetime] = {}
     for turn in presence:
-        at = now if turn.active else turn.at
+        at = turn.at
         if at is None or at > now:
-            continue
+            continue  # one that is not told when: a cron job's or a monitor's, which is no turn on a task
         if turn.ref is not None:
             seen[turn.ref] = max(at, seen.get(turn.ref, at))
         else:
@@ -95,7 +95,7 @@ def turns(
         instants = [seen[ref] for ref in task.refs if ref in seen]
         session = sessions.get(task.owner.id) if task.owner.kind is OwnerKind.AGENT else None
         began = epoch_began(task, clocks or {})
-        if session is not None and (session == now or (began is not None and began <= session)):
+        if session is not None and began is not None and began <= session:
             instants.append(session)
         if instants:
             found[task.key] = max(instants)

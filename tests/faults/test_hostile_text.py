@@ -14,10 +14,12 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from heartbeat.beat import Beat, Patrol
-from heartbeat.observation import Observation
 from heartbeat.cli.markdown import worklist as as_markdown
 from heartbeat.cli.tables import print_beat, print_findings
 from heartbeat.cli.terminal import clipped
+from heartbeat.judge import judge
+from heartbeat.memory import Memory
+from heartbeat.observation import Observation, scene_of
 from heartbeat.policy import ParentRule
 from heartbeat.rules.backlog import backlog
 from heartbeat.sweep import Sweep
@@ -125,7 +127,8 @@ def everything(items: tuple[Item, ...]) -> tuple[Observation, Beat, Patrol]:
     }
     sweep = Sweep(readings, NOW)
     assessment = assess(sweep.sight(), now=NOW, parent_rule=ParentRule.STARTED)
-    observation = Observation(roster, sweep, NOW, assessment, (), ())
+    judgement = judge(assessment, scene_of(sweep), Memory(), roster.charter(), slots={}, now=NOW)
+    observation = Observation(roster, sweep, NOW, assessment, (), (), judgement)
     load = backlog([standing.task for standing in assessment.standings], SOURCES, roster.agents, NOW)
     return observation, Beat(roster.agents["coo"], worklist(assessment, "coo"), None), Patrol(load, {})
 

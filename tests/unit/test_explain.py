@@ -100,7 +100,8 @@ def test_L1_to_L5_every_step_with_its_outcome_and_every_message_is_told(tmp_path
     staff.beats(1)
     found = told(staff)
     (incident,) = found.records.incidents
-    assert [(step.step.value, step.outcome.value) for step in incident.steps] == [("nudge", "done"), ("recover", "done")]
+    steps = [(step.step.value, step.outcome.value) for step in incident.steps]
+    assert steps == [("nudge", "done"), ("recover", "done")]
     assert [entry.kind for entry in found.records.entries] == [EntryKind.INBOX, EntryKind.WRITE, EntryKind.INBOX]
     assert {note.action for note in found.records.log} >= {
         "incident-opened",

@@ -137,9 +137,13 @@ def test_C1_what_a_source_dates_ahead_of_us_counts_when_its_time_has_come() -> N
 
 
 @pytest.mark.parametrize("ref", [CARD.ref, None])
-def test_C1_an_active_run_is_a_turn_now_whatever_its_date(ref: Ref | None) -> None:
-    for at in (None, NOW - timedelta(hours=3), NOW + timedelta(hours=3)):
-        assert turn_of(TASK, [], [Presence("writer", True, at, "run", ref)], NOW) == NOW
+def test_C1_a_run_that_goes_on_is_one_turn_from_when_it_began(ref: Ref | None) -> None:
+    clocks = {CARD.ref: Clock(CARD.ref, "e", NOW - timedelta(hours=5), NOW)}
+    for at in (NOW, NOW - timedelta(hours=3)):
+        for later in (timedelta(0), timedelta(minutes=30)):
+            running = Presence("writer", True, at, "run", ref)
+            assert turn_of(TASK, [], [running], NOW + later, clocks=clocks) == at
+    assert turn_of(TASK, [], [Presence("writer", True, None, "cron", ref)], NOW, clocks=clocks) is None
 
 
 def test_C1_the_owners_session_counts_from_when_the_task_was_begun_and_nobody_elses_does() -> None:

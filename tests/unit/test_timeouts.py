@@ -12,7 +12,7 @@ import pytest
 
 from heartbeat.beat import acting
 from heartbeat.errors import Exit
-from heartbeat.memory import Hold, Pause, Rounds, Stage, Step
+from heartbeat.memory import Ending, Hold, Pause, Rounds, Stage, Step
 from heartbeat.policy import Recovery
 from heartbeat.report.outlook import NOTHING, Next, Outlook
 from heartbeat.report.timeouts import Report, SilentAgent, Sources, check, outcome, silent_agents, verdict
@@ -278,7 +278,9 @@ def test_an_ended_incident_is_not_opened_again_for_the_same_silence(tmp_path: Pa
     staff.tick()
     staff.beats(2)
     (incident,) = staff.incidents
-    staff.store.put_incident(replace(incident, stage=Stage.ENDED, ended_at=staff.now, why="she is ill (Vincent)"))
+    staff.store.put_incident(
+        replace(incident, stage=Stage.ENDED, ending=Ending.RESOLVED, ended_at=staff.now, why="she is ill (Vincent)")
+    )
     told = following(staff)
     assert (told.action, told.at) == (NOTHING, None)
     assert told.why == f"incident {incident.id} about the same silence is over: she is ill (Vincent)"

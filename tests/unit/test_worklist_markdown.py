@@ -13,9 +13,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from heartbeat.beat import Beat, Patrol
-from heartbeat.observation import Observation
 from heartbeat.cli.markdown import code, worklist
 from heartbeat.cli.terminal import clipped, plain
+from heartbeat.judge import judge
+from heartbeat.memory import Memory
+from heartbeat.observation import Observation, scene_of
 from heartbeat.policy import ParentRule
 from heartbeat.rules.backlog import backlog
 from heartbeat.sweep import Sweep
@@ -130,7 +132,8 @@ def page(
     }
     sweep = Sweep(readings, NOW)
     assessment = assess(sweep.sight(), now=NOW, parent_rule=ParentRule.STARTED)
-    observation = Observation(roster, sweep, NOW, assessment, (), ())
+    judgement = judge(assessment, scene_of(sweep), Memory(), roster.charter(), slots={}, now=NOW)
+    observation = Observation(roster, sweep, NOW, assessment, (), (), judgement)
     beat = Beat(roster.agents["coo"], None if skipped else of_agent(assessment, "coo"), None, skipped)
     ordered = [standing.task for standing in assessment.standings]
     patrol = Patrol(backlog(ordered, SOURCES, roster.agents, NOW), {}) if patrols else None

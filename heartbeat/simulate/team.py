@@ -1,0 +1,227 @@
+"""Sets a scenario up: the systems, the agents, the tasks with their records, and the plan of what happens when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from heartbeat.action import Operation, Write
+from heartbeat.roster.model import Agent, Roster
+from heartbeat.simulate.agents import ScriptedAgent
+from heartbeat.simulate.board import VirtualBoard
+from heartbeat.simulate.cards import BoardTransport, BoardWays, CardPiece
+from heartbeat.simulate.happenings import Stage
+from heartbeat.simulate.issues import IssueChannel, IssuePiece, IssueTransport, VirtualMultica
+from heartbeat.simulate.jobs import End, Job, Piece, Truth
+from heartbeat.simulate.lines import LinePiece, VirtualLines
+from heartbeat.simulate.peers import Landed, RememberingSource, SimulatedPeers, WatchedWriter
+from heartbeat.simulate.recall import Recalling
+from heartbeat.simulate.scenario import Scenario, TaskPlan
+from heartbeat.simulate.world import Kind, World
+from heartbeat.systems.base import Source, TransportedSource
+from heartbeat.systems.multica import issues as multica_issues
+from heartbeat.systems.multica.writer import IssueWriter
+from heartbeat.systems.openclaw import workboard
+from heartbeat.systems.openclaw.owners import Team
+from heartbeat.systems.openclaw.writer import BoardWriter
+from heartbeat.systems.registry import BUILT_IN
+from heartbeat.systems.writing import Writer
+from heartbeat.task import Ref
+
+_TAKEN_FROM = frozenset({Operation.RECOVER, Operation.BLOCK, Operation.ASSIGN})
+"""Operations that end a worker's hold."""
+
+_WORDS: Mapping[Operation, str] = {
+    Operation.COMMENT: "comments",
+    Operation.RECOVER: "takes it from its worker",
+    Operation.BLOCK: "blocks it",
+    Operation.UNBLOCK: "unblocks it",
+    Operation.ASSIGN: "gives it to {agent}",
+    Operation.CLAIM: "claims it for {agent}",
+    Operation.MOVE: "moves it",
+    Operation.DONE: "closes it",
+    Operation.ATTACH: "attaches outputs to it",
+    Operation.CREATE: "makes a card of it",
+}
+
+_BUDGET = "rounds:"
+"""How the key of a write begins that is made for the rounds used (rule C2)."""
+
+
+@dataclass(slots=True)
+class SimulatedTeam:
+    """A scenario at work. `roster` is the user's, with the simulated sources only."""
+
+    roster: Roster
+    scenario: Scenario
+    world: World
+    folder: Path
+    jobs: dict[str, Job] = field(default_factory=dict)
+    by_ref: dict[Ref, Job] = field(default_factory=dict)
+    agents: dict[str, ScriptedAgent] = field(default_factory=dict)
+    effects: list[tuple[Operation, str]] = field(default_factory=list)
+    """Every write of ours that took effect, as (operation, source)."""
+    wrongly_taken: list[str] = field(default_factory=list)
+    """Tasks that we took from somebody who worked on them; not those that had used up their rounds."""
+    board: VirtualBoard = field(init=False)
+    multica: VirtualMultica = field(init=False)
+    lines: VirtualLines = field(init=False)
+    peers: SimulatedPeers = field(init=False)
+
+    def __post_init__(self) -> None:
+        world, scenario = self.world, self.scenario
+        self.board = VirtualBoard(world)
+        self.multica = VirtualMultica(
+            world, self.roster.by_multica_id(), revisions=scenario.revisions, run=scenario.run
+        )
+        with_lines = (task.owner for task in scenario.tasks if "todo" in task.origins)
+        self.lines = VirtualLines(world, self.folder / "workspaces", self.roster, with_lines)
+        for name in self.roster.agents:
+            plan, chance = scenario.plan_of(name), world.chance(name)
+            self.agents[name] = ScriptedAgent(name, plan, world, self.board, self.by_ref, chance)
+        self._plan_everything()
+        self.peers = self._peers(self._landed)
+
+    def settle(self) -> None:
+        """What runs that have ended mean for who works on what."""
+        for issue, agent in self.multica.worked_on:
+            job = self.by_ref.get(Ref(multica_issues.SOURCE, issue))
+            if job is not None and agent in self.agents:
+                self.agents[agent].run(job)
+        self.multica.worked_on.clear()
+
+    def clear_away(self, until: datetime) -> None:
+        """What was done before an instant is deleted, as people do, so that lists do not grow for ever."""
+        for job in self.jobs.values():
+            if not job.cleared and job.done_at is not None and job.done_at < until:
+                for piece in job.pieces:
+                    piece.clear_away()
+                job.cleared = True
+
+    def name_of(self, key: str) -> str:
+        """What the scenario calls a task, by the key or title that heartbeat has for it."""
+        source, _, identity = key.partition(":")
+        job = self.by_ref.get(Ref(source, identity))
+        return job.name if job is not None else key
+
+    # The tasks.
+
+    def _plan_everything(self) -> None:
+        start = self.scenario.start
+        stage = Stage(self.world, self.board, self.jobs, self.agents)
+        for plan in self.scenario.tasks:
+            began = start + plan.appears - (plan.since if plan.status == "in_progress" else timedelta(0))
+            self.world.plan(began, partial(self._appear, plan))
+        for happening in self.scenario.happenings:
+            self.world.plan(start + happening.at, partial(stage.perform, happening))
+
+    def _appear(self, plan: TaskPlan) -> None:
+        job = Job(plan, self._pieces(plan))
+        self.jobs[plan.name] = job
+        self.by_ref |= dict.fromkeys(job.refs, job)
+        if plan.status == "in_progress":
+            self.agents[plan.owner].begin(job, alone=False)
+        else:
+            self.world.tell(Kind.WORK, f"there is a new task of {plan.owner}", task=plan.name, agent=plan.owner)
+
+    def _pieces(self, plan: TaskPlan) -> tuple[Piece, ...]:
+        """The records, best source first. An issue comes into being first, so that the others can name it."""
+        status = "todo" if plan.status == "in_progress" else plan.status
+        found: dict[str, Piece] = {}
+        title = plan.title
+        if "multica" in plan.origins:
+            uuids = {agent: uuid for uuid, agent in self.roster.by_multica_id().items()}
+            identity = self.multica.create(title, uuids[plan.owner], status=status, priority=plan.priority)
+            found["multica"] = IssuePiece(self.multica, identity, uuids)
+            title = f"{self.multica.issue(identity)['identifier']} {title}"
+        if "workboard" in plan.origins:
+            card = {"title": title, "status": status, "priority": plan.priority, "agentId": plan.owner}
+            made = self.board.do("workboard.cards.create", card)["card"]
+            found["workboard"] = CardPiece(self.board, made["id"])
+        if "todo" in plan.origins:
+            line = self.lines.create(title, plan.owner, status=status, priority=plan.priority)
+            found["todo"] = LinePiece(self.world, self.lines, line)
+        return tuple(found[source] for source in BUILT_IN if source in found)
+
+    # heartbeat's hands.
+
+    def _landed(self, write: Write, note: str) -> None:
+        """A write of ours took effect."""
+        self.effects.append((write.operation, write.ref.source))
+        job = self.by_ref.get(write.ref)
+        self.world.tell(
+            Kind.WRITE,
+            f"heartbeat: {_WORDS[write.operation].format(agent=write.agent)} ({write.ref.source})",
+            task=job.name if job else str(write.ref),
+            agent=write.agent,
+            why=write.text,
+        )
+        if job is None:
+            return
+        if write.operation is Operation.CREATE:
+            self._adopt(job)
+        elif write.operation in _TAKEN_FROM and job.truth is not Truth.DONE:
+            if job.truth is Truth.WORKED and not write.key.startswith(_BUDGET):
+                self.wrongly_taken.append(job.name)
+            job.free(End.RECOVERED, self.world.now)
+
+    def _adopt(self, job: Job) -> None:
+        """The card that was made for a line is a record of the same task."""
+        known = {piece.ref.id for other in self.jobs.values() for piece in other.pieces}
+        for card in self.board.do("workboard.cards.list", {})["cards"]:
+            if card["id"] not in known and str(card.get("notes", "")).startswith(str(job.pieces[0].ref)):
+                piece = CardPiece(self.board, card["id"])
+                job.pieces = (piece, *job.pieces)
+                self.by_ref[piece.ref] = job
+
+    def _peers(self, landed: Landed) -> SimulatedPeers:
+        team, agents = Team.of(self.roster), self.roster.by_multica_id()
+        cards = TransportedSource(
+            workboard.SOURCE,
+            "simulated",
+            (BoardTransport(self.world, self.board),),
+            Recalling(partial(workboard.translate, team=team)),
+            automatic=True,
+        )
+        issues = TransportedSource(
+            multica_issues.SOURCE,
+            "simulated",
+            (IssueTransport(self.world, self.multica),),
+            partial(multica_issues.translate, agents=agents),
+            automatic=True,
+        )
+        sources: Mapping[str, Source] = {"workboard": cards, "multica": issues, "todo": self.lines.source()}
+        writers: Mapping[str, Writer] = {
+            "workboard": BoardWriter(BoardWays(None, None, self.world, self.board), team),
+            "multica": IssueWriter((IssueChannel(self.world, self.multica),), agents),
+            "todo": self.lines.writer(),
+        }
+        return SimulatedPeers(
+            self.world,
+            {name: RememberingSource(source) for name, source in sources.items()},
+            {name: WatchedWriter(writer, self.world, landed) for name, writer in writers.items()},
+        )
+
+
+def simulated(roster: Roster, scenario: Scenario) -> Roster:
+    """The roster as it is simulated: plug-in sources are left out, and no setting leads to a real file or address."""
+    sources = {
+        name: {key: value for key, value in settings.items() if key in _KEPT_SETTINGS}
+        for name, settings in roster.sources.items()
+        if name in BUILT_IN
+    }
+    agents: Mapping[str, Agent] = roster.agents
+    if scenario.recovery is not None:
+        agents = {
+            name: replace(agent, policy=replace(agent.policy, recovery=scenario.recovery))
+            for name, agent in roster.agents.items()
+        }
+    # Whatever the roster forgets after a while is still to be counted at the end.
+    extra = {key: value for key, value in roster.extra.items() if key != "retention"}
+    return replace(roster, sources=sources, agents=agents, extra=extra)
+
+
+_KEPT_SETTINGS = frozenset({"create_cards", "required"})
