@@ -207,8 +207,9 @@ class _Planner:
         """What a step writes. What is told of a recovery is told when it was carried out, not before."""
         then = tuple(facts.messages(step))
         for item in facts.items_at_work():
-            after = facts.key_of(Step.RECOVER, item) if step is Step.HAND_OVER else ""
+            recovery = facts.key_of(Step.RECOVER, item)
             for write in facts.writes(step, item):
+                after = "" if write.key == recovery or step is Step.BLOCK else recovery
                 yield Planned(write, facts.task.key, facts.incident.id, step, after, then)
 
     def _of_storm(self, due: Sequence[str]) -> Plan:
