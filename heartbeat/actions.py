@@ -201,7 +201,7 @@ class _Hand:
             raise ConflictError("; ".join(objected))
         written = writer.apply(write, look, self._deadline, self._clock())
         # The writer tells only what it did now; what the attempt that nobody answered for had done is ours as well.
-        self._own(write, (*written.evidence_ids, *(assumed_own(write, look) if landed else ())))
+        self._own(write, (*written.evidence_ids, *(assumed_own(write, look) if repeated else ())))
         return written.note or "done"
 
     def _own(self, write: Write, ids: Iterable[str]) -> None:

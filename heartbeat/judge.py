@@ -72,6 +72,7 @@ def judge(
         now,
         beside=frozenset(ref for task in open_tasks if _is_begun(task) for ref in task.refs),
         read_at=scene.read_at,
+        looked_at=_looked_at(memory, looked),
     )
     clocked = replace(looked, clocks=clocks)
     known = replace(clocked, rounds=_counted(open_tasks, scene, clocked, slots, now))
@@ -120,6 +121,15 @@ def judge(
         ),
         notices=notices,
     )
+
+
+def _looked_at(before: Memory, after: Memory) -> Mapping[str, datetime]:
+    """When each source was last seen completely, where that and this look are in one window (rule T6)."""
+    return {
+        source: before.windows[source][-1].until
+        for source, seen in after.windows.items()
+        if before.windows.get(source) and seen and seen[-1].began <= before.windows[source][-1].until < seen[-1].until
+    }
 
 
 def _is_begun(task: Task) -> bool:

@@ -56,14 +56,16 @@ def expected_of(write: Write, look: Look) -> Expectation:
 
 
 def assumed_own(write: Write, look: Look) -> tuple[str, ...]:
-    """Ids of the evidence that is ours, as far as nobody wrote anything after our own text.
+    """Ids of the evidence that is ours, as far as nobody wrote anything after our own text; before that text was left,
+    what took the item from its worker.
 
     A single move that came with our text or after it, to where the write moves its item, is ours too: taken for
     somebody else's it would end what is to be left alone (rule L3).
     """
+    brought = _brought(write, look)
     ours = [each.at for each in look.evidence if each.own]
-    if not ours:
-        return ()
+    if not ours or write.marker not in look.markers:
+        return brought
     last = max(ours)
     told = tuple(each.id for each in look.evidence if each.own)
     others = [each for each in look.evidence if not each.own]
@@ -73,4 +75,16 @@ def assumed_own(write: Write, look: Look) -> tuple[str, ...]:
     if any(each.at > last and each.kind not in mine for each in others):
         return told
     edits = tuple(each.id for each in others if each.kind is EvidenceKind.EDITED and each.at >= last)
-    return (*told, *edits, *(each.id for each in moves if moved))
+    return (*told, *edits, *(tuple(each.id for each in moves if moved) or brought))
+
+
+def _brought(write: Write, look: Look) -> tuple[str, ...]:
+    """The move that brought the item where the write puts it, where it stood elsewhere when that was decided."""
+    item, before = look.item, write.expect.statuses
+    if write.operation not in _FREES or item is None or before is None or item.status in before:
+        return ()
+    since = write.expect.idle_since
+    moves = [each for each in look.evidence if each.kind is EvidenceKind.MOVED and not each.own]
+    moves = [each for each in moves if since is None or each.at > since]
+    last = max(moves, key=lambda each: each.at, default=None)
+    return (last.id,) if last is not None and shows(write, item) else ()

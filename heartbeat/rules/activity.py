@@ -55,13 +55,15 @@ def advance(
     *,
     beside: Collection[Ref] = frozenset(),
     read_at: Mapping[str, datetime] | None = None,
+    looked_at: Mapping[str, datetime] | None = None,
 ) -> dict[Ref, Clock]:
     """The clocks after a look at `now`, in place of `memory.clocks`; a ref that is not in it needs none any more.
 
     `items` are those that were seen now, and only those: the clock of an item that did not come stands still. A clock
     runs for an item in progress, and for one that its system took from a silent worker (rule T8); what belongs to an
     open incident (rule L3) and what is `beside`, one task with an item in progress (rule T1), is watched without an
-    epoch. `read_at` tells for a source when its data was read, where that was before now.
+    epoch. `read_at` tells for a source when its data was read, where that was before now;
+    `looked_at` when it was last seen completely before that, without a gap since.
     """
     now = in_utc(now)
     watched = {ref for each in memory.incidents if each.open for ref in (each.ref, *each.refs)} | set(beside)
@@ -77,7 +79,10 @@ def advance(
         read = (read_at or {}).get(ref.source, now)
         look = _Look(item, trails.get(ref, _NO_TRAIL), _present(item, presence), min(in_utc(read), now), now)
         previous = memory.clocks.get(ref)
-        clocks[ref] = _first(look, memory) if previous is None else _next(look, _not_ahead(previous, now), memory)
+        if previous is None:
+            clocks[ref] = _first(look, memory, (looked_at or {}).get(ref.source))
+        else:
+            clocks[ref] = _next(look, _not_ahead(previous, now), memory)
     return clocks
 
 
@@ -168,11 +173,13 @@ def _not_ahead(clock: Clock, now: datetime) -> Clock:
     return replace(clock, began_at=began_at, seen_at=seen_at, activity=activity, progress=progress)
 
 
-def _first(look: _Look, memory: Memory) -> Clock:
+def _first(look: _Look, memory: Memory, looked_at: datetime | None) -> Clock:
     """An item that was not in progress before, or never seen: what its source tells is taken at its word, as far as it
-    belongs to the present epoch (rule T5)."""
+    belongs to the present epoch (rule T5), and as far as the last look, if there was one, does not speak against it."""
     item = look.item
     began = look.started or (_as_far_as_told(look) if memory.without else None) or look.now
+    if looked_at is not None and began < in_utc(looked_at):
+        began = look.now  # it was not in progress at that look: the source's clock runs behind
     told = [each for each in look.trail.foreign if each.at >= began or not look.running]
     marks = [_mark(each, min(each.at, look.now)) for each in told]
     if not look.trail.told and item.updated_at is not None and in_utc(item.updated_at) >= began:

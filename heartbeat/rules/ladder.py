@@ -258,13 +258,16 @@ def _waits(
     if held:
         yield held
     yield from (each.message for each in stall.hindrances if each.code not in _RUNS)
-    if incident is None or silent:
+    if incident is None:
         return
+    nudge = incident.taken(Step.NUDGE)
+    # An owner who fell silent since will not be shown it; it had as long as everybody else to come and look (rule L0).
+    nudged_at = incident.nudged_at or (nudge.at if silent and nudge is not None else None)
     patience = policy.recover_after - policy.suspect_after
-    if incident.nudged_at is None:
+    if nudged_at is None:
         yield "its owner has not been shown the nudge yet"
-    elif now - incident.nudged_at < patience:
-        yield f"its owner was nudged {int((now - incident.nudged_at).total_seconds() // 60)} minutes ago"
+    elif now - nudged_at < patience:
+        yield f"its owner was nudged {int((now - nudged_at).total_seconds() // 60)} minutes ago"
 
 
 def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequence[Clock]) -> tuple[Ending, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ from heartbeat.systems.base import Deadline, Reading
 from heartbeat.task import Item, Ref
 from tests.real.gateway import RealGateway
 from tests.real.rpc import GatewayConnection, RpcError
-from tests.real.session import SCHEDULE_AHEAD, Shared
+from tests.real.session import SCHEDULE_AHEAD, Shared, changeable
+from tests.real.turns import turn, until
 from tests.support.fake_board import FakeBoard, SteppingClock
 from tests.support.fake_gateway import FakeGateway
 from tests.support.openclaw_board import Call, KnownBoard, fill
+from tests.support.openclaw_sessions import FakeSessions
 from tests.support.real_openclaw_cases import open_source
 
 pytestmark = pytest.mark.openclaw
@@ -151,6 +154,16 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("cards.complete", {"id": "{child}"}),
     ("cards.runs", {"id": "nobody"}),
     ("cards.get", {"id": "{parent}"}),
+    ("cards.block", {"id": "{parent}", "reason": "x" * 2001}),
+    ("cards.reclaim", {"id": "{parent}", "reason": "x" * 1001}),
+    ("cards.reassign", {"id": "{parent}", "reason": "x" * 1001}),
+    ("cards.promote", {"id": "{parent}", "reason": "x" * 1001}),
+    ("cards.complete", {"id": "{parent}", "summary": "x" * 2001}),
+    ("cards.artifact", {"id": "{parent}", "label": "no place"}),
+    ("cards.artifact", {"id": "{parent}", "path": "a.md", "label": "x" * 161}),
+    ("cards.proof", {"id": "{parent}", "label": "x" * 161}),
+    ("cards.create", {"title": "x", "notes": "x" * 4001}),
+    ("cards.create", {"title": "x", "idempotencyKey": "x" * 161}),
 ]
 """Requests that are refused and change nothing; `{name}` stands for a card of the known board."""
 
@@ -181,6 +194,26 @@ def refusal(call: Call, board: KnownBoard, method: str, params: Mapping[str, Any
 
 
 CLAIM = ("cards.claim", {"ownerId": "worker", "ttlSeconds": 600})
+EXECUTION = {
+    "id": "e1",
+    "kind": "agent-session",
+    "mode": "autonomous",
+    "status": "running",
+    "model": "loopback/silent",
+    "sessionKey": "agent:nobody:main",
+    "runId": "run-1",
+    "startedAt": EARLIEST + 1,
+    "updatedAt": EARLIEST + 1,
+}
+EXECUTE = ("cards.update", {"patch": {"execution": EXECUTION}})
+
+
+def attached(*names: str) -> tuple[str, dict[str, Any]]:
+    """An update that sets the artifacts."""
+    artifacts = [{"id": f"hb-0123456789ab-{name}", "path": f"{name}.md", "label": name} for name in names]
+    return "cards.update", {"patch": {"metadata": {"artifacts": artifacts}}}
+
+
 CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "claim and release": [CLAIM, ("cards.release", {})],
     "claim and release to todo": [CLAIM, ("cards.release", {"ownerId": "worker", "status": "todo"})],
@@ -223,6 +256,29 @@ CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("cards.proof", {"status": "passed", "label": "tests"}),
         ("cards.workerLog", {"level": "info", "message": "started"}),
     ],
+    "release what is not claimed": [("cards.release", {}), ("cards.release", {"ownerId": "worker", "status": "todo"})],
+    "reclaim what is not claimed": [("cards.reclaim", {"status": "todo", "reason": "silent"})],
+    "reassign with a reason and a status": [CLAIM, ("cards.reassign", {"status": "todo", "reason": "backup"})],
+    "block and forget": [("cards.block", {"reason": "waits"}), ("cards.reassign", {"agentId": "architect"})],
+    "unblock what is not blocked": [("cards.unblock", {})],
+    "complete twice": [("cards.complete", {"summary": "done"}), ("cards.complete", {"summary": "done again"})],
+    "complete with artifacts": [
+        (
+            "cards.complete",
+            {"summary": "done", "artifacts": [{"path": "a.md"}, {"url": "https://x.test", "label": "b"}]},
+        )
+    ],
+    "artifacts": [("cards.artifact", {"path": "a.md", "label": "A"}), ("cards.artifact", {"path": "b.md"})],
+    "artifacts by update": [attached("1"), attached("1", "2"), attached("2"), attached("2", "2")],
+    "an execution, reclaimed": [CLAIM, EXECUTE, ("cards.reclaim", {"status": "todo", "reason": "silent"})],
+    "an execution, released, reclaimed": [
+        CLAIM,
+        EXECUTE,
+        ("cards.release", {"ownerId": "worker", "status": "todo"}),
+        ("cards.reclaim", {"status": "todo", "reason": "silent"}),
+    ],
+    "an execution, blocked": [CLAIM, EXECUTE, ("cards.block", {"reason": "50 rounds used"})],
+    "an execution, given away": [EXECUTE, ("cards.reassign", {"agentId": "architect", "status": "todo"})],
     "a stale write": [("cards.move", {"status": "review", "expectedUpdatedAt": 1})],
 }
 """What is done to a fresh card, step by step, by its operator."""
@@ -278,3 +334,55 @@ def test_both_greet_alike(common: Shared, fake: tuple[FakeGateway, KnownBoard]) 
         assert imitated.hello["auth"].items() <= connection.hello["auth"].items()
         assert imitated.hello["policy"].items() <= connection.hello["policy"].items()
         assert imitated.hello["server"]["version"] == connection.hello["server"]["version"]
+
+
+def test_both_list_no_sessions_alike(common: Shared, fake: tuple[FakeGateway, KnownBoard]) -> None:
+    gateway, _ = fake
+    for params in (
+        {},
+        {"agentId": "coo"},
+        {"activeOnly": True, "limit": 500},
+        {"activeMinutes": 60, "excludeCron": True},
+    ):
+        with GatewayConnection(gateway.url, gateway.token) as connection:
+            imitated = connection.call("sessions.list", params)
+        real = common.gateway.call("sessions.list", params)
+        differing = {"ts", "path", "defaults"}
+        assert {name: imitated[name] for name in imitated.keys() - differing} == {
+            name: real[name] for name in real.keys() - differing
+        }
+
+
+@pytest.mark.parametrize("params", [{"limit": 0}, {"allAgents": True}])
+def test_both_refuse_sessions_in_the_same_words(
+    common: Shared, fake: tuple[FakeGateway, KnownBoard], params: dict[str, Any]
+) -> None:
+    gateway, _ = fake
+    with GatewayConnection(gateway.url, gateway.token) as connection, pytest.raises(RpcError) as imitated:
+        connection.call("sessions.list", params)
+    with pytest.raises(RpcError) as real:
+        common.gateway.call("sessions.list", params)
+    assert str(imitated.value) == str(real.value)
+
+
+SESSION_FIELDS = frozenset(
+    {"key", "agentId", "hasActiveRun", "status", "isBackground", "isMain", "kind", "classification"}
+)
+
+
+def test_a_fake_session_says_what_a_real_one_says_of_itself() -> None:
+    gateway = changeable()
+    key = f"agent:coo:hb-{uuid.uuid4()}"
+
+    def active() -> list[dict[str, Any]]:
+        listed = gateway.call("sessions.list", {"activeOnly": True, "agentId": "coo"})["sessions"]
+        return [session for session in listed if session["key"] == key]
+
+    with turn(gateway, "coo", key):
+        until(lambda: [session.get("status") for session in active()] == ["running"])
+        (real,) = active()
+    sessions = FakeSessions(lambda: real["snapshotAt"])
+    sessions.put(key, active=True, spoken_at=real["lastInteractionAt"])
+    (imitated,) = sessions.list({"activeOnly": True, "agentId": "coo"})["sessions"]
+    assert imitated.keys() <= real.keys()
+    assert {name: imitated[name] for name in SESSION_FIELDS} == {name: real[name] for name in SESSION_FIELDS}

@@ -169,7 +169,7 @@ def test_S5_a_board_of_500_cards_is_read_in_one_call(running: Own) -> None:
         assert {item.title for item in reading.items} == titles | board.titles
         assert len(reading.items) == MANY + len(board.titles)
         assert wiretap.connections == 1
-        assert wiretap.methods == ["workboard.cards.list"]
+        assert wiretap.methods == ["workboard.cards.list", "sessions.list", "sessions.list"]
         assert wiretap.largest_answer > USUAL_LIMIT
 
 
@@ -216,7 +216,8 @@ def test_S2_a_stopped_gateway_is_unreachable_and_its_cards_are_read_from_the_dat
     assert offline.report.status is ReadStatus.COMPLETE, offline.report.message
     assert offline.report.transport == "cli"
     assert "fell back to cli" in offline.report.message
-    assert [finding.code for finding in offline.report.findings] == ["read-offline"]
+    assert [finding.code for finding in offline.report.findings] == ["read-offline", "unknown-sessions"]
+    assert (online.presence, offline.presence) == ((), None)
     assert {item.title for item in offline.items} == board.titles
     assert sorted(offline.items, key=by_ref) == sorted(online.items, key=by_ref)
     assert set(offline.evidence) == set(online.evidence)

@@ -481,3 +481,12 @@ def test_progress_is_never_later_than_activity_and_neither_is_before_the_epoch(h
         if clock.progress is not None:
             assert clock.activity is not None
             assert clock.progress.at <= clock.activity.at
+
+
+def test_T6_work_that_was_not_begun_at_the_last_look_has_not_begun_before_it_whatever_the_source_says() -> None:
+    behind = replace(CARD, started_at=at(-80))
+    clock = the(advance([behind], [], [], Memory(), at(10), looked_at={CARD.ref.source: at(5)}))
+    assert clock.began_at == at(10)
+    assert the(advance([behind], [], [], Memory(), at(10))).began_at == at(-80)
+    on_time = replace(CARD, started_at=at(5))
+    assert the(advance([on_time], [], [], Memory(), at(10), looked_at={CARD.ref.source: at(5)})).began_at == at(5)

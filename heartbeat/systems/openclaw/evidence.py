@@ -36,8 +36,9 @@ EVENTS: Mapping[str, EvidenceKind] = {
 unknown event may be a sign of life, and to recover a living worker is worse than to wait; but as progress it could
 hide a looping worker for ever (rules T1, T4)."""
 
-CLAIM_EXPIRED = "Claim expired"
-"""How the notification begins that OpenClaw's dispatch writes when it blocks a silent worker's card (contract 1.4)."""
+TAKEN_BY_DISPATCH = ("Claim expired", "Run exceeded the card max runtime")
+"""How the notifications begin that OpenClaw's dispatch writes when it blocks the card of a silent worker, or of one that ran
+too long (contract 1.4)."""
 
 SAME_WRITE = timedelta(seconds=1)
 """A write stamps its comment a few milliseconds before its event (contract 1.1)."""
@@ -159,7 +160,7 @@ def _without_sweeps(events: Sequence[Evidence], metadata: Mapping[str, Any]) -> 
     told = (
         parse_instant(entry.get("createdAt"))
         for entry in listed(metadata, "notifications")
-        if isinstance(entry, Mapping) and str(entry.get("message")).startswith(CLAIM_EXPIRED)
+        if isinstance(entry, Mapping) and str(entry.get("message")).startswith(TAKEN_BY_DISPATCH)
     )
     sweeps = [at for at in told if at is not None]
     return [

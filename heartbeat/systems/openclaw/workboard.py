@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from heartbeat.instants import not_after, parse_instant, to_text
 from heartbeat.systems.base import Fetched, Rejected, Translated, cut
-from heartbeat.systems.openclaw.evidence import CLAIM_EXPIRED, SAME_WRITE, Trail, trail_of
+from heartbeat.systems.openclaw.evidence import TAKEN_BY_DISPATCH, SAME_WRITE, Trail, trail_of
 from heartbeat.systems.openclaw.owners import Team, owner_of
 from heartbeat.systems.openclaw.references import mentions_of
 from heartbeat.systems.openclaw.sessions import EXTRA, presences
@@ -287,7 +287,7 @@ def _was_reclaimed(metadata: Mapping[str, Any], last_move: datetime | None) -> b
 
 def _is_expiry(notification: Any, last_move: datetime | None) -> bool:
     """Whether a notification tells of the expired claim for which the card's last move was made."""
-    if not isinstance(notification, Mapping) or not str(notification.get("message")).startswith(CLAIM_EXPIRED):
+    if not isinstance(notification, Mapping) or not str(notification.get("message")).startswith(TAKEN_BY_DISPATCH):
         return False
     told = parse_instant(notification.get("createdAt"))
     return told is not None and last_move is not None and abs(last_move - told) <= SAME_WRITE
