@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -67,7 +68,6 @@ TWO_ORIGINS = frozenset({card(1, "").ref, issue(1, "").ref})
 """One task; every other item is a task of its own, by its title."""
 GATED = card(5, "").ref
 GATE = issue(3, "").ref
-OF_A_PERSON = issue(4, "").ref
 
 
 def everything() -> list[ScriptedSystem]:
@@ -596,11 +596,19 @@ class Scene:
         return any(ref in rounds and rounds[ref].idle >= 3 for ref in refs)
 
 
+_ANY = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
 TestInvariants = Company.TestCase
 TestInvariants.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    max_examples=50, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=_ANY
+)
+
+
+class LongRun(Company):
+    """The same for minutes, and every time another one."""
+
+
+TestInvariantsAtLength = pytest.mark.slow(LongRun.TestCase)
+TestInvariantsAtLength.settings = settings(
+    max_examples=1000, stateful_step_count=50, deadline=None, suppress_health_check=_ANY
 )

@@ -37,7 +37,7 @@ unknown event may be a sign of life, and to recover a living worker is worse tha
 hide a looping worker for ever (rules T1, T4)."""
 
 TAKEN_BY_DISPATCH = ("Claim expired", "Run exceeded the card max runtime")
-"""How the notifications begin that OpenClaw's dispatch writes when it blocks the card of a silent worker, or of one that ran
+"""How the notifications begin that OpenClaw's dispatch writes when it blocks the card of a worker that fell silent, or ran
 too long (contract 1.4)."""
 
 SAME_WRITE = timedelta(seconds=1)

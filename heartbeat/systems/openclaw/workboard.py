@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from heartbeat.instants import not_after, parse_instant, to_text
 from heartbeat.systems.base import Fetched, Rejected, Translated, cut
-from heartbeat.systems.openclaw.evidence import TAKEN_BY_DISPATCH, SAME_WRITE, Trail, trail_of
+from heartbeat.systems.openclaw.evidence import SAME_WRITE, TAKEN_BY_DISPATCH, Trail, trail_of
 from heartbeat.systems.openclaw.owners import Team, owner_of
 from heartbeat.systems.openclaw.references import mentions_of
 from heartbeat.systems.openclaw.sessions import EXTRA, presences
