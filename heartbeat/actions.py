@@ -22,11 +22,12 @@ from heartbeat.notify.roles import addressed
 from heartbeat.plan import Planned
 from heartbeat.roster.model import Roster
 from heartbeat.rules.precondition import objections
+from heartbeat.rules.rounds import PAUSES
 from heartbeat.store.locks import try_exclusive
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Writer
-from heartbeat.task import NOBODY, Owner, OwnerKind
+from heartbeat.task import NOBODY, Owner, OwnerKind, Ref
 from heartbeat.written import decode_write, encode_write
 
 _FIRST_RETRY = timedelta(minutes=1)
@@ -98,8 +99,10 @@ def carry_out(
     build: WriterBuilder,
     only: frozenset[str] | None = None,
     allowed: Callable[[Entry], bool] = lambda entry: True,
+    withdrawn: Callable[[Entry], str] = lambda entry: "",
 ) -> Carried:
-    """Every write that is due, oldest first; with `only`, those keys. `allowed` holds back what a pause forbids.
+    """Every write that is due, oldest first; with `only`, those keys. `allowed` holds back what a pause forbids, and
+    `withdrawn` gives the reason why a write that was planned is not wanted any more.
 
     What does not fit into the deadline stays for the next beat. Raises StateError.
     """
@@ -108,15 +111,15 @@ def carry_out(
             return Carried(busy=str(lock.holder or "another process"))
         hand = _Hand(store, roster, environment, clock, deadline, build)
         sorted_ = _Sorted()
-        due = store.entries(kind=EntryKind.WRITE, states=UNFINISHED, due_by=clock())
-        for entry in due:
-            if (only is not None and entry.key not in only) or not allowed(entry):
+        for entry in store.entries(kind=EntryKind.WRITE, states=UNFINISHED):
+            if not is_due(entry, clock()) or (only is not None and entry.key not in only) or not allowed(entry):
                 continue
             if deadline.left() < _LEAST_TIME:
                 break
             if hand.comes_later(entry):
                 continue
-            sorted_.add(hand.carry(entry))
+            reason = withdrawn(entry)
+            sorted_.add(hand.withdraw(entry, reason) if reason else hand.carry(entry))
         return Carried(
             sorted_.of(EntryState.DONE),
             sorted_.of(EntryState.CONFLICT),
@@ -150,6 +153,10 @@ class _Hand:
         first = self._store.entry(str(entry.payload.get("after") or ""))
         return first is not None and first.state in UNFINISHED
 
+    def withdraw(self, entry: Entry, reason: str) -> Entry:
+        """It is not carried out any more; the rules decide again."""
+        return self._settle(entry, EntryState.CONFLICT, error=reason)
+
     def carry(self, entry: Entry) -> Entry:
         before = self._store.claim_entry(entry.key, self._clock())
         if before is None:
@@ -165,6 +172,8 @@ class _Hand:
             return self._settle(entry, EntryState.DEAD, error=f"its record cannot be read ({error})")
         try:
             result = self._attempt(write, owner, repeated=before.attempts > 0)
+        except _RunError as error:
+            return self._settle(entry, EntryState.CONFLICT, error=str(error), result=HINDERED)
         except ConflictError as error:
             return self._settle(entry, EntryState.CONFLICT, error=str(error))
         except UnsupportedError as error:
@@ -185,18 +194,27 @@ class _Hand:
         look = writer.look(write.ref, owner, self._deadline, self._clock())
         if look.item is None:
             raise ConflictError(f"{write.ref} is not there any more")
-        landed = repeated and has_landed(write, look)
+        landed, own = repeated and has_landed(write, look), self._store.own()
         objected = objections(
             expected_of(write, look) if repeated else write.expect,
             look.item,
             evidence=look.evidence,
             claimant=look.claimant,
             active=look.active,
-            own=self._store.own(),
+            own=own,
         )
         if landed and objected and shows(write, look.item):
             self._own(write, assumed_own(write, look))
             return "found: an earlier attempt had taken effect"
+        if objected and not objections(
+            replace(expected_of(write, look) if repeated else write.expect, no_run=False),
+            look.item,
+            evidence=look.evidence,
+            claimant=look.claimant,
+            active=look.active,
+            own=own,
+        ):
+            raise _RunError("; ".join(objected))
         if objected:
             raise ConflictError("; ".join(objected))
         written = writer.apply(write, look, self._deadline, self._clock())
@@ -228,8 +246,13 @@ class _Hand:
         now = self._clock()
         with self._store.transaction():
             self._store.settle_entry(entry.key, state, now, error=error, result=result, due_at=due_at)
-            if state is not EntryState.PENDING and settle_step(self._store, entry, state, error):
+            ended = replace(entry, state=state, result=result)
+            if state is not EntryState.PENDING and settle_step(self._store, ended, error):
                 self._store.enqueue(_then(entry, now))
+            if state is EntryState.DONE and entry.key.startswith(PAUSES):
+                ref = Ref(*entry.payload["write"]["ref"])
+                known = self._store.rounds()
+                self._store.put_rounds([replace(known[ref], paused_at=now)] if ref in known else [])
             if state is EntryState.DEAD:
                 self._store.enqueue(_undone(entry, error, self._roster, now))
             word = {EntryState.PENDING: "retry"}.get(state, state.value)
@@ -240,35 +263,59 @@ class _Hand:
         return replace(entry, state=state, error=error, result=result)
 
 
+class _RunError(ConflictError):
+    """Nothing but a run stands against it: a run that is active, or of which nothing can be known (rule T7)."""
+
+
+def is_due(entry: Entry, now: datetime) -> bool:
+    """Whether its time has come. One that was made later than now waits for no clock that was set back (rule B6)."""
+    return entry.due_at <= now or entry.created_at > now
+
+
+HINDERED = "hindered by a run"
+"""What came of a write that a run kept from happening."""
+
 _OUTCOMES = {
     EntryState.DONE: StepOutcome.DONE,
     EntryState.CONFLICT: StepOutcome.CONFLICT,
     EntryState.DEAD: StepOutcome.FAILED,
     EntryState.DROPPED: StepOutcome.FAILED,
 }
-_WORST_FIRST = (StepOutcome.CONFLICT, StepOutcome.FAILED, StepOutcome.DUE, StepOutcome.DONE)
+_WORST_FIRST = (
+    StepOutcome.CONFLICT,
+    StepOutcome.HINDERED,
+    StepOutcome.FAILED,
+    StepOutcome.DUE,
+    StepOutcome.DONE,
+)
 
 
-def settle_step(store: Store, entry: Entry, state: EntryState, error: str) -> bool:
+def _outcome(entry: Entry) -> StepOutcome:
+    if entry.state in UNFINISHED:
+        return StepOutcome.DUE
+    return StepOutcome.HINDERED if entry.result == HINDERED else _OUTCOMES[entry.state]
+
+
+def settle_step(store: Store, entry: Entry, error: str) -> bool:
     """Puts how a write ended onto its incident's step; a step of several writes is as good as its worst (rule L5).
 
-    Whether the step is carried out by that, all of it.
+    Whether that was the last of the step's writes, and any of them was carried out: then it is told.
     """
-    step, outcome = entry.payload.get("step"), _OUTCOMES.get(state)
-    if not entry.incident or not step or outcome is None:
+    step, outcome = entry.payload.get("step"), _outcome(entry)
+    if not entry.incident or not step:
         return outcome is StepOutcome.DONE
+    siblings = [
+        _outcome(other)
+        for other in store.entries(kind=EntryKind.WRITE, incident=entry.incident)
+        if other.payload.get("step") == step and other.key != entry.key
+    ]
+    outcomes = (outcome, *siblings)
     incident = next((each for each in store.incidents() if each.id == entry.incident), None)
     taken = incident.taken(Step(step)) if incident is not None else None
-    if incident is None or taken is None:
-        return False
-    siblings = [
-        StepOutcome.DUE if other.state in UNFINISHED else _OUTCOMES[other.state]
-        for other in store.entries(kind=EntryKind.WRITE)
-        if other.incident == entry.incident and other.payload.get("step") == step and other.key != entry.key
-    ]
-    worst = min((outcome, *siblings), key=_WORST_FIRST.index)
-    store.put_incident(_with_outcome(incident, Step(step), worst, error or taken.detail))
-    return worst is StepOutcome.DONE
+    if incident is not None and taken is not None:
+        worst = min(outcomes, key=_WORST_FIRST.index)
+        store.put_incident(_with_outcome(incident, Step(step), worst, error or taken.detail))
+    return StepOutcome.DUE not in outcomes and StepOutcome.DONE in outcomes
 
 
 def _then(entry: Entry, now: datetime) -> Iterator[Entry]:

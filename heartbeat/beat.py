@@ -7,20 +7,24 @@ B3a, S10); `rehearse` shows the same and does nothing. The clock is read by the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from heartbeat.action import Voice
 from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
 from heartbeat.errors import StateError
+from heartbeat.instants import CLOCK_SKEW
+from heartbeat.memory import EVERYBODY
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
-from heartbeat.notify.inbox import inbox
+from heartbeat.notify.inbox import inbox, lately_shown
 from heartbeat.observation import Observation, observe, patience
 from heartbeat.plan import Acting, Plan, plan
+from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
 from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
@@ -32,6 +36,7 @@ from heartbeat.store.port import Entry, Receipt, Store
 from heartbeat.sweep import SourceBuilder
 from heartbeat.systems.registry import build_source, build_writer
 from heartbeat.systems.snapshot import SnapshotCache
+from heartbeat.task import Ref
 from heartbeat.worklist import Worklist, worklist
 
 _TICK = timedelta(microseconds=1)
@@ -147,7 +152,7 @@ class _Room:
             observation.judgement, acting(observation, [agent.id for agent in self.agents]), self.roster.charter()
         )
         record_judgement(self.store, observation, planned, started)
-        carried = self._carry_out(deadline)
+        carried = self._carry_out(observation, deadline)
         delivered = deliver(
             self.store,
             self.roster,
@@ -158,20 +163,12 @@ class _Room:
             open_channel=self.peers.channel,
             pause=self.peers.pause,
         )
-        beats = tuple(self._beat(observation, agent, started) for agent in self.agents)
+        beats = tuple(self._beat(observation, agent, started, carried) for agent in self.agents)
         shown = {beat.agent.id: beat.inbox for beat in beats}
         record_beats(self.store, self.roster, [beat.receipt for beat in beats if beat.receipt], shown, self.clock())
         return Tick(observation, beats, planned, carried, delivered)
 
-    def _carry_out(self, deadline: Deadline) -> Carried:
-        def allowed(entry: Entry) -> bool:
-            now = self.clock()
-            owner = str(entry.payload.get("owner", ["", ""])[1])
-            return not any(
-                pause.agent in (owner, "*") and (pause.until is None or now < pause.until)
-                for pause in self.store.pauses()
-            )
-
+    def _carry_out(self, observation: Observation, deadline: Deadline) -> Carried:
         return carry_out(
             self.store,
             self.roster,
@@ -180,12 +177,34 @@ class _Room:
             clock=self.clock,
             deadline=deadline,
             build=self.peers.writer,
-            allowed=allowed,
+            allowed=lambda entry: not self._paused(entry),
+            withdrawn=lambda entry: self._withdrawn(observation, entry),
         )
 
-    def _beat(self, observation: Observation, agent: Agent, started: datetime) -> Beat:
+    def _paused(self, entry: Entry) -> bool:
+        """Whether a pause stands for whose work it is, also one that was declared since the write was planned."""
+        now, owner = self.clock(), str(entry.payload.get("owner", ["", ""])[1])
+        standing = (pause for pause in self.store.pauses() if pause.agent in (owner, EVERYBODY))
+        return any(pause.until is None or now < pause.until for pause in standing)
+
+    def _withdrawn(self, observation: Observation, entry: Entry) -> str:
+        """Why a write of the rules is not wanted any more, whatever was planned once (rules R3a, T5, B7)."""
+        write = entry.payload.get("write", {})
+        if write.get("voice") != Voice.RULE.value:
+            return ""
+        memory, charter = observation.judgement.memory, self.roster.charter()
+        policy = charter.policy_for(str(entry.payload.get("owner", ["", ""])[1]))
+        if policy is None or policy.recovery is not Recovery.ACT or memory.observing:
+            return "the roster does not let heartbeat act for it any more"
+        hold = self.store.holds().get(Ref(*write.get("ref", ("", ""))))
+        if hold is not None and self.clock() < hold.until:
+            return f"held: {hold.why}"
+        return ""
+
+    def _beat(self, observation: Observation, agent: Agent, started: datetime, carried: Carried) -> Beat:
         own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
-        receipt = beat_receipt(observation, agent, own, started, self.clock())
+        reasons = (*_extended(observation, own), *_done_for(agent, carried))
+        receipt = beat_receipt(observation, agent, own, started, self.clock(), reasons)
         return Beat(
             agent,
             own,
@@ -193,6 +212,22 @@ class _Room:
             inbox=inbox(self.store, agent.id, _INBOX),
             attention=_attention(observation, self.store, agent),
         )
+
+
+def _extended(observation: Observation, own: Worklist) -> Iterator[str]:
+    """The tasks whose runtime limit was extended, since there is progress: that is on record (rule T4)."""
+    for standing in own.standings:
+        stall = observation.judgement.stalls.get(standing.task.key)
+        if stall is not None and stall.extended:
+            yield f"{standing.task.items[0].key}: {stall.reasons[-1]}"
+
+
+def _done_for(agent: Agent, carried: Carried) -> Iterator[str]:
+    """What this tick did to the agent's tasks."""
+    for entry in (*carried.done, *carried.conflicts, *carried.later, *carried.dead):
+        if entry.payload.get("owner", ["", ""])[1] == agent.id:
+            operation = str(entry.payload.get("write", {}).get("operation", "write"))
+            yield f"{operation} {entry.task}: {entry.state.value}"
 
 
 def acting(observation: Observation, agents: Sequence[str]) -> Acting:
@@ -203,7 +238,10 @@ def acting(observation: Observation, agents: Sequence[str]) -> Acting:
         agent.id
         for agent in roster.agents.values()
         if agent.id not in agents
-        and (agent.id not in beats or beats[agent.id] < _slot_before(agent, roster, judgement.now))
+        and (
+            agent.id not in beats
+            or not _slot_before(agent, roster, judgement.now) <= beats[agent.id] <= judgement.now + CLOCK_SKEW
+        )
     )
     patrol = any(roster.agents[agent].patrol for agent in agents)
     return Acting(frozenset(agents), patrol, silent)
@@ -216,22 +254,20 @@ def _slot_before(agent: Agent, roster: Roster, now: datetime) -> datetime:
 
 
 def rehearse(observation: Observation, agents: Sequence[Agent], store: Store) -> Tick:
-    """The same beats without locks, slots, receipts, writes and messages: what `--dry-run` shows (rule B3)."""
-    assessment = observation.assessment
-    beats = tuple(
-        Beat(
-            agent,
-            worklist(assessment, agent.id, patrol=agent.patrol),
-            None,
-            inbox=inbox(store, agent.id, _INBOX),
-            attention=_attention(observation, store, agent),
-        )
-        for agent in agents
-    )
-    planned = plan(
-        observation.judgement, acting(observation, [agent.id for agent in agents]), observation.roster.charter()
-    )
-    return Tick(observation, beats, planned)
+    """The same beats without locks, slots, receipts, writes and messages: what `--dry-run` shows (rule B3).
+
+    What the last beats have shown is shown again for two slots: their output may have gone to a log.
+    """
+    assessment, roster = observation.assessment, observation.roster
+    beats = []
+    for agent in agents:
+        since = _slot_before(agent, roster, observation.at)
+        letters = (*inbox(store, agent.id, _INBOX), *lately_shown(store, agent.id, since, _INBOX))
+        own = worklist(assessment, agent.id, patrol=agent.patrol)
+        decisions = _attention(observation, store, agent)
+        beats.append(Beat(agent, own, None, inbox=letters[:_INBOX], attention=decisions))
+    planned = plan(observation.judgement, acting(observation, [agent.id for agent in agents]), roster.charter())
+    return Tick(observation, tuple(beats), planned)
 
 
 def patrol(observation: Observation, store: Store) -> Patrol:

@@ -68,6 +68,8 @@ class StepOutcome(StrEnum):
     DUE = "due"
     DONE = "done"
     CONFLICT = "conflict"
+    HINDERED = "hindered"
+    """A run was active, or that could not be known, when it was to be carried out (rule T7)."""
     FAILED = "failed"
 
 
@@ -101,6 +103,8 @@ class Ending(StrEnum):
     VANISHED = "vanished"
     HANDED_OVER = "handed_over"
     """Somebody else has it now: a new claim, another owner, or back in todo by our recovery."""
+    GIVEN_UP = "given_up"
+    """Its recovery could not be carried out; the silence goes on, and is taken up anew."""
     RESOLVED = "resolved"
     """A person said so (`heartbeat resolve`)."""
 

@@ -34,8 +34,8 @@ TEXTS: Mapping[str, str] = {
         "heartbeat：已用 {used} 轮，上限 {limit} 轮（80% 预警）。请收敛：先交付可用的部分，余下的拆成新任务。"
     ),
     "rounds_pause": (
-        "heartbeat：已用 {used} 轮，达到上限 {limit} 轮，任务已暂停。已有进展见上方评论与产出。"
-        "继续请由负责人追加轮次：heartbeat rounds extend {name} 20"
+        "heartbeat：已用 {used} 轮，达到上限 {limit} 轮，任务已暂停。最近一次进展：{progress}，详见上方评论与产出。"
+        "继续请由负责人追加轮次：heartbeat rounds extend {typed} 20"
     ),
     # In an agent's name, by its own commands (verbs.py).
     "verb_start": "{agent}：开始。{why}",
@@ -51,12 +51,12 @@ TEXTS: Mapping[str, str] = {
     "nudge_title": "疑似超时：{title}",
     "nudge": (
         "你进行中的任务「{title}」（{name}）已 {idle} 没有活动。请现在继续推进，或报告卡点："
-        "heartbeat note {name} --why '…'；若在等待长操作：heartbeat hold {name} --for 40m --why '…'。"
+        "heartbeat note {typed} --why '…'；若在等待长操作：heartbeat hold {typed} --for 40m --why '…'。"
         "再过 {left} 仍无活动，将{next}。"
     ),
     "nudge_loop": (
         "你进行中的任务「{title}」（{name}）已运行 {runtime}，连续 {rounds} 轮没有进展。请交付已有部分、换一种做法，"
-        "或报告卡点：heartbeat note {name} --why '…'。再过 {left} 仍无进展，将{next}。"
+        "或报告卡点：heartbeat note {typed} --why '…'。再过 {left} 仍无进展，将{next}。"
     ),
     "next_act": "自动恢复（收回认领，放回待办）",
     "next_notify": "通知相关人员",
@@ -64,17 +64,17 @@ TEXTS: Mapping[str, str] = {
     "told_title": "任务超时（仅通知）：{title}",
     "told": (
         "任务「{title}」（{name}），执行人 {owner}，已 {idle} 没有活动。未自动恢复：{because}。"
-        "查看：heartbeat explain {name}"
+        "查看：heartbeat explain {typed}"
     ),
     "recovered_title": "任务已自动恢复（第 {number} 次）：{title}",
     "recovered": (
-        "任务「{title}」（{name}）确认超时：执行人 {owner} 已 {idle} 没有活动。已放回{status}{handed}。"
-        "查看：heartbeat explain {name}"
+        "任务「{title}」（{name}）确认超时：执行人 {owner} 已 {idle} 没有活动。已放回{status}。"
+        "查看：heartbeat explain {typed}"
     ),
     "blocked_title": "任务已阻塞，需要您决定：{title}",
     "blocked": (
         "任务「{title}」（{name}）24 小时内第 {number} 次超时，执行人 {owner}。任务已阻塞，不再自动恢复。"
-        "请决定：改派、拆分或解除阻塞。经过：heartbeat explain {name}"
+        "请决定：改派、拆分或解除阻塞。经过：heartbeat explain {typed}"
     ),
     "storm_title": "{count} 个任务同时超时：未做自动恢复",
     "storm": (
@@ -86,15 +86,16 @@ TEXTS: Mapping[str, str] = {
     "rounds_pause_title": "轮次用尽，任务已暂停：{title}",
     "rounds_pause_told": (
         "任务「{title}」（{name}），执行人 {owner}，已用 {used} 轮，达到上限 {limit} 轮{paused}。"
-        "追加轮次：heartbeat rounds extend {name} 20"
+        "追加轮次：heartbeat rounds extend {typed} 20"
     ),
     "paused": "，任务已暂停",
-    "handed": "，转交 {backup}",
+    "handed_title": "任务已转交 {backup}：{title}",
+    "handed": "任务「{title}」（{name}）已转交 {backup}，原执行人 {owner}。查看：heartbeat explain {typed}",
     "nobody": "（无）",
     "wait_title": "有任务在等你：{title}",
     "wait": (
         "「{title}」（{name}）未完成，{count} 个任务在等它，最久已等 {waited}：{waiting}。请优先推进，或说明何时完成："
-        "heartbeat note {name} --why '…'"
+        "heartbeat note {typed} --why '…'"
     ),
     "dead_wait_title": "依赖需要决定：{title}",
     "dead_wait": "任务「{title}」（{name}）无法开始：{because}。请决定：取消依赖、改依赖，或重新打开被依赖的任务。",

@@ -16,9 +16,10 @@ from heartbeat.memory import Clock, Ending, Incident, Rounds, Stage, Step
 from heartbeat.notices import harmless, say
 from heartbeat.policy import Charter, Member, Policy, Recovery
 from heartbeat.rules import rounds
-from heartbeat.rules.ladder import Climb, climb
+from heartbeat.rules.activity import is_running
+from heartbeat.rules.ladder import Climb, climb, ended
 from heartbeat.rules.windows import settled
-from heartbeat.steps import NAMED, StepFacts, at_work, name_of, notice_message, rounds_message
+from heartbeat.steps import NAMED, StepFacts, at_work, name_of, notice_message, rounds_message, typed
 from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
 
 _DAY = timedelta(days=1)
@@ -95,12 +96,12 @@ class _Planner:
 
     def plan(self) -> Plan:
         climbs = self._climbs()
-        due = [key for key, each in climbs.items() if each.due]
+        due = [key for key, each in climbs.items() if each.due and self._somebody_acts_for(self._seen.tasks[key])]
         storm = len(due) > self._charter.escalation.storm
         if storm:
             held = f"{len(due)} tasks are due at once, more than {self._charter.escalation.storm}: one alarm instead"
             climbs |= {key: self._climb(key, held) for key in due}
-        mine = {key: each for key, each in climbs.items() if self._acts_for(self._seen.tasks[key])}
+        mine = {key: each for key, each in climbs.items() if self._acts_for(self._seen.tasks[key]) or each.is_over}
         parts = [self._of_climb(key, each) for key, each in mine.items()]
         parts += [self._of_storm(due)] if storm else []
         spending = (each for each in self._seen.spending if self._acts_for(self._seen.tasks[each.task]))
@@ -123,7 +124,7 @@ class _Planner:
         task = self._seen.tasks[key]
         member, policy = self._rules_for(task)
         if policy is None:
-            return Climb(self._incident_of(task), waits=("nobody in the roster has numbers for it",))
+            return self._without_numbers(task)
         owner = task.owner.id if task.owner.kind is OwnerKind.AGENT else ""
         pause = self._seen.memory.paused(owner, self._now)
         if pause is not None:
@@ -141,6 +142,19 @@ class _Planner:
             clocks=self._clocks_of(task),
             now=self._now,
             held=held,
+        )
+
+    def _without_numbers(self, task: Task) -> Climb:
+        """Work of nobody, or of a stranger, where no patrol agent acts for it: an incident may only end."""
+        incident = self._incident_of(task)
+        stall = self._seen.stalls.get(task.key)
+        over = ended(task, stall, incident, self._clocks_of(task), self._now) if incident is not None else None
+        return Climb(over or incident, waits=("nobody in the roster has numbers for it",))
+
+    def _somebody_acts_for(self, task: Task) -> bool:
+        """Whether any tick would act for it: what nobody can act for must not hold up what somebody can (rule T6)."""
+        return bool(self._charter.patrols) or (
+            task.owner.id in self._charter.members and task.owner.id not in self._acting.silent
         )
 
     def _clocks_of(self, task: Task) -> list[Clock]:
@@ -246,7 +260,7 @@ class _Planner:
             incident
             for incident in self._incidents
             if incident.open and not any(ref in self._seen.task_of for ref in incident.refs)
-            and all(self._sees(ref.source) for ref in incident.refs)
+            and all(self._sees(ref.source) or not self._is_read(ref.source) for ref in incident.refs)
         ]  # fmt: skip
         ended = tuple(
             replace(
@@ -260,6 +274,10 @@ class _Planner:
         )
         notes = tuple(Note("incident-ended", f"{each.title}: {each.why}", "", str(each.ref), each.id) for each in ended)
         return Plan(incidents=ended, notes=notes)
+
+    def _is_read(self, source: str) -> bool:
+        """Whether the source is still in use: what was taken out of the roster does not come back by itself."""
+        return source in self._seen.scene.complete or source in self._seen.scene.incomplete
 
     def _sees(self, source: str) -> bool:
         known = self._seen.memory.windows.get(source, ())
@@ -284,18 +302,24 @@ class _Planner:
             task.key,
         )
         stamp = rounds.paused if pausing else rounds.warned
-        settled_now = acts or not pausing or allowed is Recovery.NOTIFY
+        # A pause counts when it was carried out, and is told then (see actions.py).
+        settled_now = not pausing or allowed is Recovery.NOTIFY
+        message = rounds_message(task, verdict, policy, pausing, acts)
         return Plan(
-            writes=tuple(self._rounds_writes(task, verdict, pausing)) if acts else (),
-            messages=(rounds_message(task, verdict, policy, pausing, acts),),
+            writes=tuple(self._rounds_writes(task, verdict, pausing, message)) if acts else (),
+            messages=() if pausing and acts else (message,),
             rounds=stamp(task, self._seen.memory.rounds, self._now) if settled_now else (),
             notes=(note,) if settled_now else (),
         )
 
-    def _rounds_writes(self, task: Task, verdict: rounds.Verdict, pausing: bool) -> Iterator[Planned]:
+    def _rounds_writes(self, task: Task, verdict: rounds.Verdict, pausing: bool, message: Message) -> Iterator[Planned]:
+        """A pause blocks every item at work; a warning stands on the first of them (rule C3)."""
         kind = "rounds_pause" if pausing else "rounds_warn"
-        text = say(kind, used=verdict.rounds.used, limit=verdict.limit, name=name_of(task))
-        for item in task.items:
+        marks = [clock.progress.at for clock in self._clocks_of(task) if clock.progress is not None]
+        facts = {"used": verdict.rounds.used, "limit": verdict.limit, "name": name_of(task), "typed": typed(task)}
+        text = say(kind, **facts, progress=to_text(max(marks)) if marks else say("nobody"))
+        working = [item for item in task.items if is_running(item)]
+        for item in working if pausing else working[:1]:
             if item.status is Status.IN_PROGRESS:
                 yield Planned(
                     Write(
@@ -306,6 +330,7 @@ class _Planner:
                         expect=at_work(item, None, no_run=pausing),
                     ),
                     task.key,
+                    then=(message,) if pausing else (),
                 )
 
     # Waiting (rules D3 to D5).
@@ -314,7 +339,11 @@ class _Planner:
         """Told by the tick of whoever waits, or of a patrol."""
         if self._seen.memory.observing:
             return Plan()
-        told = [notice for notice in self._seen.notices if self._tells(notice.task)]
+        told = [
+            notice
+            for notice in self._seen.notices
+            if any(self._tells(key) for key in {notice.task, *(one.task for one in notice.facts.waiting)})
+        ]
         return Plan(messages=tuple(notice_message(notice, self._seen.tasks) for notice in told))
 
     def _tells(self, key: str) -> bool:

@@ -63,6 +63,12 @@ class Member:
     policy: Policy
     patrol: bool = False
     backup: str | None = None
+    rhythm: timedelta = timedelta(0)
+    """How long it is at most from one beat to the next: `every` unless something else is given."""
+
+    def __post_init__(self) -> None:
+        if not self.rhythm:
+            object.__setattr__(self, "rhythm", self.policy.every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,9 @@ class Charter:
 
     @property
     def beat(self) -> timedelta:
-        """The shortest `every`: how long a look at the sources stays the present (rules T6, B6)."""
-        return min((member.policy.every for member in self.members.values()), default=timedelta(minutes=10))
+        """The shortest rhythm: how long a look at the sources stays the present, since anybody's beat looks at them
+        for all (rules T6, B6)."""
+        return min((member.rhythm for member in self.members.values()), default=timedelta(minutes=10))
 
     @property
     def patrols(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from heartbeat.observation import Observation
 from heartbeat.plan import Plan
 from heartbeat.receipt import failure_receipt
 from heartbeat.roster.model import Agent, Roster
-from heartbeat.store.port import Entry, EntryKind, LogEntry, Receipt, Store
+from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Receipt, Store
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.systems.base import ReadStatus
 
@@ -66,6 +66,11 @@ def record_judgement(store: Store, observation: Observation, plan: Plan, at: dat
         for incident in plan.incidents:
             store.put_incident(incident)
         store.enqueue(_entries(observation, plan, at))
+        for planned in plan.writes:
+            known = store.entry(planned.write.key)
+            if known is not None and known.state is EntryState.CONFLICT:
+                # It is planned again, so what stood against it may be over.
+                store.settle_entry(known.key, EntryState.PENDING, at, error=known.error, due_at=at)
         store.add_log(
             LogEntry(at, note.action, note.message, note.agent, note.task, note.incident) for note in plan.notes
         )

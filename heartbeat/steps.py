@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ from heartbeat.memory import Clock, Incident, Step
 from heartbeat.notices import STATUS_WORDS, harmless, say
 from heartbeat.policy import Charter, Member, Policy, Recovery
 from heartbeat.rules import rounds, waiting
+from heartbeat.rules.activity import is_running
 from heartbeat.rules.stall import STALLED_ROUNDS, Stall
-from heartbeat.task import NOBODY, Item, Owner, OwnerKind, Ref, Status, Task
+from heartbeat.task import CLOSED, NOBODY, Item, Owner, OwnerKind, Ref, Status, Task
 
 NAMED = 10
 """How many tasks one message names."""
@@ -31,8 +33,13 @@ class StepFacts:
 
     def items_at_work(self) -> Iterator[Item]:
         for item in self.task.items:
-            if item.status is Status.IN_PROGRESS or item.reclaimed:
+            if is_running(item):
                 yield item
+
+    @property
+    def backup(self) -> str:
+        """Who takes over after a second recovery; empty where the roster names nobody (rule L3)."""
+        return (self.member.backup or "") if self.member is not None else ""
 
     def key_of(self, step: Step, item: Item) -> str:
         """The idempotency key of a step on one item (rule L4)."""
@@ -53,17 +60,21 @@ class StepFacts:
                 yield Write(f"{key}/card", item.ref, Operation.CREATE, text, agent=owner, title=item.title)
         elif step is Step.BLOCK:
             yield Write(key, item.ref, Operation.BLOCK, self._said("block", number=number), expect=expect)
-        elif step is Step.HAND_OVER and self.member is not None and self.member.backup:
-            text = say("hand_over", number=number, backup=self.member.backup, owner=_owner(self.task))
-            # The recovery comes first and changes what was expected; what must hold now is that nobody took it since.
-            free = Expectation(claimant="", no_run=True)
-            yield Write(key, item.ref, Operation.ASSIGN, text, agent=self.member.backup, expect=free)
+        elif step is Step.HAND_OVER and self.backup and item.ref.source != "todo":
+            text = say("hand_over", number=number, backup=self.backup, owner=_owner(self.task))
+            # The recovery comes first and changes what was expected; now nobody may have changed it since.
+            left = frozenset({self._recovered_to(item) or item.status})
+            free = Expectation(statuses=left, claimant="", no_run=True)
+            yield Write(key, item.ref, Operation.ASSIGN, text, agent=self.backup, expect=free)
 
     def _recovered_to(self, item: Item) -> Status | None:
         """Rule L2: a card goes back to todo; an issue is blocked, but follows the card where there is one."""
         if item.ref.source == "todo":
             return None
-        has_card = any(other.ref.source == "workboard" for other in self.task.items)
+        has_card = any(
+            other.ref.source == "workboard" and not other.archived and other.status not in CLOSED
+            for other in self.task.items
+        )
         if item.ref.source == "multica" and not has_card:
             return Status(self.charter.escalation.recovery_status)
         return Status.TODO
@@ -82,17 +93,20 @@ class StepFacts:
         number, title = self.incident.number, harmless(self.task.title)
         notify = self.policy.notify
         if step is Step.NOTIFY:
-            because = "；".join(each.message for each in self.stall.hindrances) or "recovery: notify"
+            because = "；".join(each.message for each in self.stall.hindrances) or self.incident.why
+            because = because or "recovery: notify"
             body = self._said("told", because=because)
             yield self._message("told", notify, Level.WARNING, say("told_title", title=title), body)
         elif step is Step.RECOVER and not (number == 1 and self.charter.escalation.first == "silent"):
             to = notify if number == 1 else tuple(dict.fromkeys((*notify, "coo")))
-            backup = self.member.backup if self.member and number > 1 else None
             status = self._recovered_to(next(self.items_at_work(), self.task.items[0]))
-            handed = say("handed", backup=backup) if backup else ""
-            body = self._said("recovered", number=number, status=_words(status), handed=handed)
+            body = self._said("recovered", number=number, status=_words(status))
             head = say("recovered_title", number=number, title=title)
             yield self._message("recovered", to, Level.WARNING, head, body)
+        elif step is Step.HAND_OVER and self.backup:
+            head = say("handed_title", backup=self.backup, title=title)
+            to = tuple(dict.fromkeys((self.backup, "coo")))
+            yield self._message("handed", to, Level.INFO, head, self._said("handed", backup=self.backup))
         elif step is Step.BLOCK:
             to = tuple(dict.fromkeys((*notify, "coo", "operator")))
             body = self._said("blocked", number=number)
@@ -118,6 +132,7 @@ class StepFacts:
             sentence,
             title=harmless(self.task.title),
             name=name_of(self.task),
+            typed=typed(self.task),
             owner=_owner(self.task),
             idle=self.stall.idle,
             runtime=self.stall.runtime,
@@ -145,10 +160,11 @@ def at_work(item: Item, clock: Clock | None, *, no_run: bool) -> Expectation:
 
 
 def rounds_message(task: Task, verdict: rounds.Verdict, policy: Policy, pausing: bool, acts: bool) -> Message:
+    """What is told of a task whose rounds run out; that it was paused is another message than that it should be."""
     kind = "rounds_pause" if pausing else "rounds_warn"
     title = harmless(task.title)
     return Message(
-        key=verdict.key,
+        key=f"{verdict.key}:paused" if pausing and acts else verdict.key,
         to=tuple(dict.fromkeys((*policy.notify, "coo"))) if pausing else policy.notify,
         level=Level.WARNING,
         title=say(f"{kind}_title", title=title),
@@ -156,6 +172,7 @@ def rounds_message(task: Task, verdict: rounds.Verdict, policy: Policy, pausing:
             f"{kind}_told",
             title=title,
             name=name_of(task),
+            typed=typed(task),
             owner=_owner(task),
             used=verdict.rounds.used,
             limit=verdict.limit,
@@ -177,7 +194,8 @@ def notice_message(notice: waiting.Notice, tasks: Mapping[str, Task]) -> Message
     if notice.kind is waiting.NoticeKind.WAIT and about is not None:
         title, name = harmless(about.title), name_of(about)
         head = say("wait_title", title=title)
-        body = say("wait", title=title, name=name, count=len(facts.waiting), waited=facts.longest, waiting=names)
+        told = {"title": title, "name": name, "typed": typed(about), "count": len(facts.waiting), "waiting": names}
+        body = say("wait", **told, waited=facts.longest)
     elif notice.kind is waiting.NoticeKind.CYCLE:
         count = len(facts.waiting)
         head, body = say("cycle_title", count=count), say("cycle", names=names)
@@ -198,8 +216,13 @@ def notice_message(notice: waiting.Notice, tasks: Mapping[str, Task]) -> Message
     )
 
 
+def typed(task: Task) -> str:
+    """The task's name as it is typed into a shell: a key may hold anything that a file's name or an id may."""
+    return shlex.quote(task.items[0].key if task.items[0].key.isprintable() else task.key)
+
+
 def name_of(task: Task) -> str:
-    """What a person types to mean this task."""
+    """What people call this task, harmless in any text."""
     return harmless(task.items[0].key)
 
 

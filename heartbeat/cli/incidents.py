@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,12 +129,11 @@ def _drop_queued(store: Store, incident: str, said: str, now: datetime) -> int:
     ]
     for entry in queued:
         store.settle_entry(entry.key, EntryState.DROPPED, now, error=said)
-        settle_step(store, entry, EntryState.DROPPED, said)
+        settle_step(store, replace(entry, state=EntryState.DROPPED), said)
     return len(queued)
 
 
 def _end(store: Store, incident: str, by: str, said: str, now: datetime) -> None:
-    from dataclasses import replace
 
     from heartbeat.memory import Ending, Stage
     from heartbeat.store.port import LogEntry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -134,7 +135,7 @@ def drop(
             error = f"dropped by {by}: {said}"
             for entry in chosen:
                 store.settle_entry(entry.key, EntryState.DROPPED, now, error=error)
-                settle_step(store, entry, EntryState.DROPPED, error)
+                settle_step(store, replace(entry, state=EntryState.DROPPED), error)
                 details = {"by": by, "why": said}
                 _log(store, entry, "outbox-dropped", f"{what(entry)}: {error}", details, now)
     for entry in chosen:

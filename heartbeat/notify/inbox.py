@@ -19,6 +19,18 @@ def inbox(store: Store, agent: str, limit: int | None = None) -> tuple[Entry, ..
     return tuple(ordered[:limit])
 
 
+def lately_shown(store: Store, agent: str, since: datetime, limit: int | None = None) -> tuple[Entry, ...]:
+    """At most `limit` messages that a receipt has shown since then, in the same order.
+
+    A scheduler's log may be all that has seen that worklist, so an agent's own look at its work shows them again. Raises
+    StateError.
+    """
+    done = store.entries(kind=EntryKind.INBOX, states=frozenset({EntryState.DONE}), target=agent)
+    late = [entry for entry in done if entry.finished_at is not None and entry.finished_at >= since]
+    ordered = sorted(late, key=lambda entry: (-level_of(entry).rank, -entry.created_at.timestamp()))
+    return tuple(ordered[:limit])
+
+
 def shown(store: Store, keys: Iterable[str], receipt_id: str, at: datetime) -> None:
     """The messages stood on the worklist that the receipt is about. Keys that are unknown or settled are passed over.
 

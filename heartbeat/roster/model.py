@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,8 @@ class Roster:
         rules = self.escalation
         return Charter(
             members={
-                agent.id: Member(agent.id, agent.policy, agent.patrol, agent.backup) for agent in self.agents.values()
+                agent.id: Member(agent.id, agent.policy, agent.patrol, agent.backup, rhythm_of(agent.policy))
+                for agent in self.agents.values()
             },
             escalation=Escalation(
                 first=str(rules.get("first", "notify")),
@@ -93,3 +96,48 @@ class Roster:
             operator=self.operator.name,
             create_cards=bool(self.sources.get("todo", {}).get("create_cards", False)),
         )
+
+
+def rhythm_of(policy: Policy) -> timedelta:
+    """The longest time from one slot to the next: `every`, or what the cron expression in its place leaves (rule B2).
+
+    With cron it is the usual gap between two slots, so that an agent that rests at night or over the weekend is not
+    taken for one that looks every three days: its nights are time that nobody watched (rule T6).
+    """
+    return policy.every if policy.cron is None else _usual_gap(policy.cron)
+
+
+_WEEK = (datetime(2026, 1, 5), datetime(2026, 1, 12))  # noqa: DTZ001 - the face of a clock, wherever it hangs
+"""From a Monday to the next: any week serves."""
+
+_DAY = timedelta(days=1)
+
+
+@lru_cache(maxsize=256)
+def _usual_gap(cron: str) -> timedelta:
+    """The median of the gaps that touch one week (the longer of two), on the clock face: no zone is asked, and a change
+    of the clock counts for nothing. An expression that does not come within the week (monthly, yearly) has the gap that
+    the week lies in.
+
+    The days that it names are walked apart from the times of day, which are the same on each of them.
+    """
+    minute, hour, *days_of = cron.split()
+    begin, end = _WEEK
+    times = [each for each in _around(f"{minute} {hour} * * *", begin, begin + _DAY) if begin <= each < begin + _DAY]
+    days = _around(" ".join(("0 0", *days_of)), begin, end)
+    overnight = times[0] - times[-1]
+    within = [later - earlier for earlier, later in pairwise(times)]
+    between = [later - earlier + overnight for earlier, later in pairwise(days)]
+    gaps = sorted((*within * len(between), *between))
+    return gaps[len(gaps) // 2]
+
+
+def _around(cron: str, begin: datetime, end: datetime) -> list[datetime]:
+    """From the last slot that is not after `begin` to the first that is not before `end`."""
+    from croniter import croniter
+
+    walk = croniter(cron, begin + timedelta(microseconds=1))
+    slots: list[datetime] = [walk.get_prev(datetime)]
+    while slots[-1] < end:
+        slots.append(walk.get_next(datetime))
+    return slots

@@ -159,7 +159,8 @@ def _trail(told: Sequence[Evidence], own: Collection[tuple[Ref, str]]) -> _Trail
 
 def _present(item: Item, presence: Sequence[Presence]) -> tuple[Presence, ...]:
     """The turns that may be about an item: those that name it, and those of its owner that name nothing."""
-    owner = item.owner.id if item.owner.kind is OwnerKind.AGENT else None
+    # What is only watched is told by what happens to it: its owner goes on with other work meanwhile.
+    owner = item.owner.id if item.owner.kind is OwnerKind.AGENT and is_running(item) else None
     return tuple(each for each in presence if each.ref == item.ref or (each.ref is None and each.agent == owner))
 
 

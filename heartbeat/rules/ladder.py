@@ -16,6 +16,7 @@ from itertools import count
 
 from heartbeat.memory import Clock, Ending, Incident, Stage, Step, StepOutcome, StepTaken
 from heartbeat.policy import Escalation, Policy, Recovery
+from heartbeat.rules.activity import NO_EPOCH
 from heartbeat.rules.stall import Level, Stall
 from heartbeat.task import Status, Task
 
@@ -86,6 +87,10 @@ class Climb:
     waits: tuple[str, ...] = ()
 
     @property
+    def is_over(self) -> bool:
+        return self.incident is not None and not self.incident.open
+
+    @property
     def due(self) -> bool:
         return bool({Step.NOTIFY, Step.RECOVER, Step.BLOCK} & set(self.steps))
 
@@ -132,15 +137,25 @@ def climb(
     `incident` is the open one, `history` the task's others. `silent`: nobody can show its owner a nudge. `held` is a
     reason from outside (a pause, a storm) to do nothing more. `clocks` are those of the task's items.
     """
-    ended = _ending(task, stall, incident, tuple(clocks)) if incident else None
     earlier = tuple(history)
-    if incident is not None and ended is not None:
-        ending, why = ended
-        closed = replace(incident, stage=Stage.ENDED, ended_at=now, ending=ending, why=why)
-        return Climb(closed, (), Situation.CALM)
+    if incident is not None:
+        closed = ended(task, stall, incident, clocks, now)
+        if closed is not None:
+            return Climb(closed, (), Situation.CALM)
+        hindered = _hindered(incident)
+        if hindered is not None:
+            return _told_instead(incident, hindered, now)
     number = 1 + sum(_counts(old, escalation.window, now) for old in earlier)
     situation, waits = _situation(
-        stall, incident, number, policy=policy, allowed=allowed, silent=silent, now=now, held=held
+        stall,
+        incident,
+        number,
+        policy=policy,
+        allowed=allowed,
+        silent=silent,
+        now=now,
+        held=held,
+        split=task.split,
     )
     if incident is None:
         return _foot(task, stall, earlier, situation, waits, allowed=allowed, silent=silent, now=now)
@@ -156,6 +171,32 @@ def climb(
     steps = () if allowed is Recovery.OBSERVE else move.steps
     after = _with_steps(replace(incident, stage=move.stage), steps, number, silent, now)
     return Climb(after, steps, situation, waits)
+
+
+def ended(
+    task: Task, stall: Stall | None, incident: Incident, clocks: Iterable[Clock], now: datetime
+) -> Incident | None:
+    """The incident after its end, where it is over; None where it goes on (rule L5)."""
+    over = _ending(task, stall, incident, tuple(clocks))
+    if over is None:
+        return None
+    return replace(incident, stage=Stage.ENDED, ended_at=now, ending=over[0], why=over[1])
+
+
+def _hindered(incident: Incident) -> StepTaken | None:
+    """The step that came upon a run when it was to be carried out."""
+    return next((taken for taken in incident.steps if taken.outcome is StepOutcome.HINDERED), None)
+
+
+def _told_instead(incident: Incident, hindered: StepTaken, now: datetime) -> Climb:
+    """Back to where it may be tried again, and people are told once (rule T7)."""
+    steps = tuple(taken for taken in incident.steps if taken.step not in _WRITTEN)
+    told = () if incident.taken(Step.NOTIFY) else (Step.NOTIFY,)
+    taken = tuple(StepTaken(step, now, StepOutcome.DONE) for step in told)
+    after = replace(
+        incident, stage=Stage.TOLD, steps=(*steps, *taken), number=0, recovered_at=None, why=hindered.detail
+    )
+    return Climb(after, told, Situation.TELL, (hindered.detail,))
 
 
 def _foot(
@@ -218,7 +259,7 @@ def _counts(old: Incident, window: timedelta, now: datetime) -> bool:
     if old.recovered_at is None or now - old.recovered_at > window:
         return False
     taken = old.taken(Step.BLOCK) or old.taken(Step.RECOVER)
-    return taken is not None and taken.outcome is not StepOutcome.CONFLICT
+    return taken is not None and taken.outcome is StepOutcome.DONE
 
 
 def _situation(
@@ -231,6 +272,7 @@ def _situation(
     silent: bool,
     now: datetime,
     held: str,
+    split: bool,
 ) -> tuple[Situation, tuple[str, ...]]:
     if stall is None or stall.level is Level.NONE:
         return Situation.CALM, ()
@@ -244,8 +286,8 @@ def _situation(
     if waits or allowed is Recovery.OBSERVE:
         return Situation.HELD, waits
     runs = tuple(each.message for each in stall.hindrances if each.code in _RUNS)
-    if allowed is Recovery.NOTIFY or runs:
-        return Situation.TELL, runs or ("the roster says recovery: notify",)
+    if allowed is Recovery.NOTIFY or runs or split:
+        return Situation.TELL, runs or ("its records disagree" if split else "the roster says recovery: notify",)
     return (Situation.FIRST, Situation.AGAIN, Situation.LAST)[min(number, _LAST) - 1], ()
 
 
@@ -282,6 +324,8 @@ def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequenc
     recovery = incident.taken(Step.BLOCK) or incident.taken(Step.RECOVER)
     if recovery is not None and recovery.outcome is StepOutcome.CONFLICT:
         return Ending.HANDED_OVER, recovery.detail or "somebody else acted meanwhile"
+    if recovery is not None and recovery.outcome is StepOutcome.FAILED:
+        return Ending.GIVEN_UP, recovery.detail or "the recovery was given up"
     if recovery is None or any(each.step in _WRITTEN and each.outcome is StepOutcome.DUE for each in incident.steps):
         # What shows on the task may be our own write, of which nobody has heard yet what came of it.
         return None
@@ -291,7 +335,8 @@ def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequenc
     if recovery.outcome is StepOutcome.DONE and task.status not in (Status.BLOCKED, Status.IN_PROGRESS):
         said = task.status.value.replace("_", " ")
         return Ending.HANDED_OVER, f"the task is {said}: whoever takes it begins anew"
-    if task.status is Status.IN_PROGRESS and stall is not None and stall.epoch != incident.epoch:
+    began = max((clock.began_at for clock in clocks if clock.epoch != NO_EPOCH), default=None)
+    if task.status is Status.IN_PROGRESS and began is not None and began >= since:
         return Ending.HANDED_OVER, "somebody claimed the task anew"
     return None
 

@@ -20,6 +20,10 @@ TURNS = frozenset({EvidenceKind.RUN, EvidenceKind.ATTEMPT})
 """Evidence that an agent had a turn on the item itself (rule C1)."""
 
 
+PAUSES = "rounds:exhausted:"
+"""How the keys begin of the steps that pause a task (see Verdict.key)."""
+
+
 class Spend(StrEnum):
     """How much of its budget a task has used (rule C2)."""
 

@@ -64,7 +64,7 @@ class Contents:
                 _drop(self.sightings, lambda seen: seen[1] < limit),
                 _drop(self.clocks, lambda clock: clock.seen_at < limit),
                 self._forget_windows(limit),
-                _drop(self.own, lambda at: at < limit),
+                self._forget_own(limit),
                 _drop(self.incidents, lambda one: not one.open and (one.ended_at or one.opened_at) < limit),
                 _drop(self.holds, lambda hold: hold.until < limit),
                 _drop(self.pauses, lambda pause: pause.until is not None and pause.until < limit),
@@ -89,6 +89,16 @@ class Contents:
             clock.seen_at if clock else None,
         )
         return [time for time in times if time is not None]
+
+    def _forget_own(self, limit: datetime) -> int:
+        """Comes after the clocks, which tell whose own writes are still needed."""
+        followed = self.clocks.keys() | {
+            ref for incident in self.incidents.values() if incident.open for ref in (incident.ref, *incident.refs)
+        }
+        gone = [own for own, at in self.own.items() if at < limit and own[0] not in followed]
+        for own in gone:
+            del self.own[own]
+        return len(gone)
 
     def _forget_windows(self, limit: datetime) -> int:
         before = sum(map(len, self.windows.values()))

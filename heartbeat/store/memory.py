@@ -218,6 +218,7 @@ class MemoryStore:
         kind: EntryKind | None = None,
         states: frozenset[EntryState] | None = None,
         target: str | None = None,
+        incident: str | None = None,
         due_by: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[Entry, ...]:
@@ -228,6 +229,7 @@ class MemoryStore:
             if (kind is None or entry.kind is kind)
             and (states is None or entry.state in states)
             and (target is None or entry.target == target)
+            and (incident is None or entry.incident == incident)
             and (due is None or entry.due_at <= due)
         ]
         return tuple(sorted(found, key=lambda entry: entry.created_at)[: None if limit is None else max(0, limit)])

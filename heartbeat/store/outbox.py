@@ -47,12 +47,14 @@ class OutboxTable(Database):
         kind: EntryKind | None = None,
         states: frozenset[EntryState] | None = None,
         target: str | None = None,
+        incident: str | None = None,
         due_by: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[Entry, ...]:
         clause, values = where(
             ("kind = ?", None if kind is None else kind.value),
             ("target = ?", bound_if_any(target)),
+            ("incident = ?", bound_if_any(incident)),
             ("due_at <= ?", stamp_if_any(due_by)),
             (f"state IN ({', '.join('?' * len(states or ()))})", None if states is None else tuple(sorted(states))),
         )

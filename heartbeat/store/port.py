@@ -208,7 +208,9 @@ class Store(Protocol):
         """Retention: drops receipts that started earlier, except each agent's newest; refs last noted earlier; log
         entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
         that ran out earlier; clocks last seen earlier; and rounds when the newest of all that is known of their item
-        is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds that nothing dates stay.
+        is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds that nothing dates stay. Own
+        writes on a ref stay, however old, while it has a clock or stands in an open incident: its source still shows
+        them, and forgotten they would be somebody else's (rule T2).
 
         Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads,
         tombstones, open incidents and unfinished entries stay.
@@ -287,10 +289,12 @@ class Store(Protocol):
         kind: EntryKind | None = None,
         states: frozenset[EntryState] | None = None,
         target: str | None = None,
+        incident: str | None = None,
         due_by: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[Entry, ...]:
-        """Earliest created first; `due_by` leaves out those that are due later."""
+        """Earliest created first; `due_by` leaves out those that are due later, `incident` those of other incidents
+        and of none. An empty `incident` asks for those of none."""
         ...
 
     def claim_entry(self, key: str, at: datetime) -> Entry | None:

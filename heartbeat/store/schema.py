@@ -187,6 +187,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 result NOT NULL
             )""",
             "CREATE INDEX outbox_by_state ON outbox (state, created_at)",
+            "CREATE INDEX outbox_by_incident ON outbox (incident, created_at)",
             # AUTOINCREMENT: a number that retention freed is never given again, so that who follows the log misses
             # nothing.
             """CREATE TABLE log (

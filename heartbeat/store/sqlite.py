@@ -48,14 +48,13 @@ _RETENTION: tuple[str, ...] = (
     "DELETE FROM sightings WHERE last_seen < ?",
     "DELETE FROM clocks WHERE seen_at < ?",
     "DELETE FROM windows WHERE until < ?",
-    "DELETE FROM own WHERE at < ?",
     "DELETE FROM incidents WHERE stage = 'ended' AND coalesce(ended_at, opened_at) < ?",
     "DELETE FROM holds WHERE until < ?",
     "DELETE FROM pauses WHERE until < ?",
     "DELETE FROM outbox WHERE state NOT IN ('pending', 'claimed') AND coalesce(finished_at, created_at) < ?",
     "DELETE FROM log WHERE at < ?",
 )
-"""What `forget_before` carries out, in this order; each takes the limit.
+"""What `forget_before` carries out, in this order; each takes the limit. Own writes go last, see `_forget_own`.
 
 Rounds go when the newest time that is known of their item is earlier: a turn, a slot, a warning, a pause, its last
 sighting, its clock. So neither the budget of an item that is still noted nor one that was spent lately is lost, and
@@ -160,7 +159,24 @@ class SqliteStore(ClockTables, IncidentTables, LedgerTables, OutboxTable):
             before = self._connection.total_changes
             for statement in _RETENTION:
                 self._execute(statement, (limit,))
+            self._forget_own(limit)
             return self._connection.total_changes - before
+
+    def _forget_own(self, limit: str) -> None:
+        """Comes after the clocks, which tell whose own writes are still needed."""
+        rows = self._execute(
+            "SELECT DISTINCT source, id FROM own WHERE at < ? AND (source, id) NOT IN (SELECT source, id FROM clocks)",
+            (limit,),
+        )
+        if not rows:
+            return
+        with self._decoding("own"):
+            unclocked = {ref_of(source, id_) for source, id_ in rows}
+        standing = {ref for incident in self.incidents(open_only=True) for ref in (incident.ref, *incident.refs)}
+        self._write_all(
+            "DELETE FROM own WHERE source = ? AND id = ? AND at < ?",
+            [(*ref_values(ref), limit) for ref in sorted(unclocked - standing)],
+        )
 
     def decode_everything(self) -> None:
         """Reads and decodes every row: the part of a thorough examination that SQLite cannot do. Raises StateError."""

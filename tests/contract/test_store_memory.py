@@ -411,8 +411,8 @@ def test_retention_drops_what_ended_earlier_and_counts_it(store: Store) -> None:
     store.put_clocks([replace(CLOCK, seen_at=NOW - MINUTE), replace(CLOCK, ref=LINE, seen_at=NOW)])
     store.put_windows("todo", [Window(NOW - DAY, NOW - MINUTE), Window(NOW - MINUTE, NOW)])
     store.put_windows("multica", [Window(NOW - DAY, NOW - MINUTE)])
-    store.note_own(CARD, ["old"], NOW - MINUTE)
-    store.note_own(CARD, ["new"], NOW)
+    store.note_own(Ref("todo", "gone"), ["old"], NOW - MINUTE)
+    store.note_own(Ref("todo", "gone"), ["new"], NOW)
     store.note_waiting({(CARD, "BIZ-1"): NOW - 900 * DAY})
     old, new, still_open, undated = (
         replace(INCIDENT, id=str(number), opened_at=NOW - 900 * DAY) for number in range(4)
@@ -429,7 +429,7 @@ def test_retention_drops_what_ended_earlier_and_counts_it(store: Store) -> None:
     assert store.forget_before(NOW) == 1 + 2 + 1 + 2 + 1 + 1 + 1
     assert set(store.clocks()) == {LINE}
     assert store.windows() == {"todo": (Window(NOW - MINUTE, NOW),)}
-    assert store.own() == {(CARD, "new")}
+    assert store.own() == {(Ref("todo", "gone"), "new")}
     assert set(store.waiting()) == {(CARD, "BIZ-1")}
     assert {incident.id for incident in store.incidents()} == {"1", "2"}
     assert set(store.holds()) == {LINE}
@@ -437,6 +437,32 @@ def test_retention_drops_what_ended_earlier_and_counts_it(store: Store) -> None:
     assert [each.sequence for each in store.log()] == [1]
     assert len(store.links()) == 1
     assert store.forget_before(NOW) == 0
+
+
+def test_T2_own_writes_on_an_item_that_has_a_clock_are_never_forgotten(store: Store) -> None:
+    odd = Ref("todo", "cut \ud83d")
+    for ref in (CARD, ISSUE, odd):
+        store.note_own(ref, ["old", "older"], NOW - 900 * DAY)
+    store.put_clocks([replace(CLOCK, seen_at=NOW), replace(CLOCK, ref=odd, seen_at=NOW)])
+    assert store.forget_before(NOW) == 2, "those of the issue"
+    assert store.own() == {(ref, id_) for ref in (CARD, odd) for id_ in ("old", "older")}
+    store.put_clocks([replace(CLOCK, seen_at=NOW - MINUTE)])
+    store.drop_clocks([odd])
+    assert store.forget_before(NOW) == 1 + 4, "a clock that goes takes them along"
+    assert store.own() == frozenset()
+
+
+def test_T2_own_writes_on_what_stands_in_an_open_incident_are_never_forgotten(store: Store) -> None:
+    odd = Ref("todo", "cut \ud83d")
+    incident = replace(INCIDENT, ref=CARD, refs=(ISSUE, odd))
+    store.put_incident(incident)
+    for ref in (CARD, ISSUE, odd, LINE):
+        store.note_own(ref, ["old"], NOW - 900 * DAY)
+    assert store.forget_before(NOW) == 1, "the line's"
+    assert store.own() == {(CARD, "old"), (ISSUE, "old"), (odd, "old")}
+    store.put_incident(ended(incident, NOW))
+    assert store.forget_before(NOW) == 3
+    assert store.own() == frozenset()
 
 
 def test_retention_leaves_unfinished_entries_and_those_that_ended_lately(store: Store) -> None:

@@ -15,6 +15,7 @@ from heartbeat.errors import StateError
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
+from heartbeat.store.sqlite import SqliteStore
 from tests.support.child import child
 from tests.support.receipts import DAY, ENTRY, LOG_ENTRY, MINUTE, NOW, entry
 
@@ -113,6 +114,33 @@ def test_entries_come_earliest_first_and_as_asked_for(store: Store) -> None:
     assert store.entries(
         kind=EntryKind.WRITE, states=UNFINISHED, target="workboard", due_by=NOW + 4 * MINUTE, limit=1
     ) == (write,)
+
+
+def test_L4_entries_of_one_incident_are_asked_for_by_its_id(store: Store) -> None:
+    first, second, other, none = (
+        entry(1, incident="a"),
+        entry(2, incident="a", kind=EntryKind.MESSAGE, state=EntryState.DONE, finished_at=NOW),
+        entry(3, incident="b\ud83d"),
+        entry(4, incident=""),
+    )
+    store.enqueue([none, other, second, first])
+    assert store.entries(incident="a") == (first, second)
+    assert store.entries(incident="a", states=UNFINISHED) == (first,)
+    assert store.entries(incident="a", kind=EntryKind.MESSAGE) == (second,)
+    assert store.entries(incident="a", limit=1) == (first,)
+    assert store.entries(incident="b\ud83d") == (other,)
+    assert store.entries(incident="") == (none,), "those of no incident"
+    assert store.entries(incident="A") == ()
+    assert store.entries(incident=None) == store.entries()
+
+
+def test_the_file_finds_the_entries_of_an_incident_without_reading_all(tmp_path: Path) -> None:
+    with open_store(tmp_path, NOW) as store:
+        assert isinstance(store, SqliteStore)
+        steps = store._execute(
+            "EXPLAIN QUERY PLAN SELECT key FROM outbox WHERE incident = ? ORDER BY created_at, sequence", ("a",)
+        )
+    assert [step[-1] for step in steps] == ["SEARCH outbox USING INDEX outbox_by_incident (incident=?)"]
 
 
 def test_I4_an_attempt_is_on_record_before_it_is_made(store: Store) -> None:

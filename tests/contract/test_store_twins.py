@@ -199,6 +199,7 @@ class RememberingTwins(RuleBasedStateMachine):
         kind=st.none() | st.sampled_from(EntryKind),
         states=st.none() | st.frozensets(_states),
         receiver=st.none() | _texts,
+        incident=st.none() | _texts,
         due_by=st.none() | _instants,
         limit=st.none() | st.integers(-1, 3),
     )
@@ -207,10 +208,15 @@ class RememberingTwins(RuleBasedStateMachine):
         kind: EntryKind | None,
         states: frozenset[EntryState] | None,
         receiver: str | None,
+        incident: str | None,
         due_by: datetime | None,
         limit: int | None,
     ) -> None:
-        self.both(lambda store: store.entries(kind=kind, states=states, target=receiver, due_by=due_by, limit=limit))
+        self.both(
+            lambda store: store.entries(
+                kind=kind, states=states, target=receiver, incident=incident, due_by=due_by, limit=limit
+            )
+        )
 
     @rule(
         entries=st.lists(_log_entries, max_size=3),

@@ -211,10 +211,9 @@ class Company(RuleBasedStateMachine):
     def now(self) -> datetime:
         return self.true + self.ahead
 
-    @property
-    def told(self) -> datetime:
-        """The time by the clock of the systems, which run where heartbeat runs."""
-        return self.now
+    def told(self, source: str) -> datetime:
+        """The time by a system's clock: Multica's is right, the others run where heartbeat runs."""
+        return self.true if source == "multica" else self.now
 
     def refs(self) -> list[Ref]:
         return sorted(ref for system in self.world.systems.values() for ref in system.items)
@@ -259,15 +258,15 @@ class Company(RuleBasedStateMachine):
     def somebody_comments(self, data: st.DataObject) -> None:
         ref = self.pick(data)
         if ref is not None:
-            self.system(ref).say(ref, "what about this?", self.told)
+            self.system(ref).say(ref, "what about this?", self.told(ref.source))
             self.sign(ref)
 
     @rule(data=st.data(), status=st.sampled_from([each for each in Status if each is not Status.UNKNOWN]))
     def somebody_moves_it(self, data: st.DataObject, status: Status) -> None:
         ref = self.pick(data)
         if ref is not None:
-            started = {"started_at": self.told} if status is Status.IN_PROGRESS else {}
-            self.system(ref).change(ref, self.told, status=status, raw_status=status.value, **started)
+            started = {"started_at": self.told(ref.source)} if status is Status.IN_PROGRESS else {}
+            self.system(ref).change(ref, self.told(ref.source), status=status, raw_status=status.value, **started)
             self.system(ref).claimants.pop(ref, None)
             self.sign(ref)
 
@@ -275,7 +274,7 @@ class Company(RuleBasedStateMachine):
     def somebody_archives_it_or_takes_it_out(self, data: st.DataObject, archived: bool) -> None:
         ref = self.pick(data)
         if ref is not None:
-            self.system(ref).change(ref, self.told, archived=archived)
+            self.system(ref).change(ref, self.told(ref.source), archived=archived)
             self.sign(ref)
 
     @rule(data=st.data())
@@ -291,21 +290,21 @@ class Company(RuleBasedStateMachine):
     def an_agent_takes_it(self, data: st.DataObject, agent: str) -> None:
         ref = self.pick(data, Status.TODO, Status.BLOCKED)
         if ref is not None and self.system(ref).items[ref].owner != ALICE:
-            self.system(ref).take(ref, agent, self.told)
+            self.system(ref).take(ref, agent, self.told(ref.source))
             self.sign(ref)
 
     @rule(data=st.data())
     def an_agent_sends_a_heartbeat_and_then_falls_silent(self, data: st.DataObject) -> None:
         ref = self.pick(data, Status.IN_PROGRESS)
         if ref is not None:
-            self.system(ref)._happened(ref, self.told, EvidenceKind.CLAIM_HEARTBEAT)
+            self.system(ref)._happened(ref, self.told(ref.source), EvidenceKind.CLAIM_HEARTBEAT)
             self.sign(ref)
 
     @rule(data=st.data())
     def an_agent_finishes_it(self, data: st.DataObject) -> None:
         ref = self.pick(data, Status.IN_PROGRESS)
         if ref is not None:
-            self.system(ref).change(ref, self.told, status=Status.DONE, raw_status="done")
+            self.system(ref).change(ref, self.told(ref.source), status=Status.DONE, raw_status="done")
             self.system(ref).claimants.pop(ref, None)
             self.sign(ref)
 
@@ -315,7 +314,7 @@ class Company(RuleBasedStateMachine):
         for _ in range(turns if ref is not None and ref.source != "todo" else 0):
             assert ref is not None
             if ref in self.system(ref).items and self.system(ref).items[ref].status is Status.IN_PROGRESS:
-                self.system(ref)._happened(ref, self.told, EvidenceKind.RUN)
+                self.system(ref)._happened(ref, self.told(ref.source), EvidenceKind.RUN)
                 self.sign(ref)
             self.beat()
 
@@ -327,7 +326,7 @@ class Company(RuleBasedStateMachine):
             if ref is None or system is None or ref not in system.items or system.items[ref].owner == ALICE:
                 return
             if system.items[ref].status is Status.TODO:
-                system.take(ref, agent, self.told)
+                system.take(ref, agent, self.told(ref.source))
                 self.sign(ref)
             for _ in range(5):
                 self.beat()
@@ -337,7 +336,9 @@ class Company(RuleBasedStateMachine):
         """An agent's run begins, or has ended, or the board does not tell any more."""
         board = self.world["workboard"]
         session = f"agent:{agent}:main"
-        board.presence = None if active is None else (Presence(agent, active, self.told - MINUTE, session),)
+        board.presence = (
+            None if active is None else (Presence(agent, active, self.told("workboard") - MINUTE, session),)
+        )
 
     # Operators.
 

@@ -37,8 +37,8 @@ unknown event may be a sign of life, and to recover a living worker is worse tha
 hide a looping worker for ever (rules T1, T4)."""
 
 TAKEN_BY_DISPATCH = ("Claim expired", "Run exceeded the card max runtime")
-"""How the notifications begin that OpenClaw's dispatch writes when it blocks the card of a worker that fell silent, or ran
-too long (contract 1.4)."""
+"""How the notifications begin that OpenClaw's dispatch writes when it blocks the card of a worker that fell silent, or
+ran too long (contract 1.4)."""
 
 SAME_WRITE = timedelta(seconds=1)
 """A write stamps its comment a few milliseconds before its event (contract 1.1)."""
