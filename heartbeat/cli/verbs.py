@@ -9,7 +9,7 @@ import typer
 
 from heartbeat.action import Output, OutputType
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, finish, progress
-from heartbeat.errors import Exit, RefusedError
+from heartbeat.errors import Exit, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from heartbeat.verbs.perform import Performance, Result
@@ -139,7 +139,7 @@ def _perform(
     from heartbeat.verbs.words import Command, Verb
 
     session = Session(context, roster)
-    command = Command(Verb(verb), agent or session.environment.get("HEARTBEAT_AGENT", ""), why, outputs)
+    command = Command(Verb(verb), agent or _from_environment(session), why, outputs)
     with session.store(read_only=False) as store:
         progress("reading the sources …")
         try:
@@ -165,6 +165,17 @@ def _perform(
     finish(performance.observation, strict=False)
     if not performance.ok:
         raise typer.Exit(Exit.FOUND)
+
+
+def _from_environment(session: Session) -> str:
+    """Who speaks, as the environment tells. Raises UsageError for somebody whom the roster does not have."""
+    named = session.environment.get("HEARTBEAT_AGENT", "")
+    if named and named not in session.roster.agents:
+        raise UsageError(
+            f"HEARTBEAT_AGENT names {named!r}, and {session.roster.path} has no such agent",
+            advice=f"agents in this roster: {', '.join(session.roster.agents)}; or say it with --as AGENT",
+        )
+    return named
 
 
 def _print(performance: Performance) -> None:

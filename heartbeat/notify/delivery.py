@@ -15,6 +15,7 @@ from heartbeat.deadline import Deadline
 from heartbeat.instants import format_duration, to_text
 from heartbeat.notify import wording
 from heartbeat.notify.batches import (
+    LIMITS,
     STORM,
     Batch,
     next_minute,
@@ -39,8 +40,10 @@ _LEAST_SECONDS = 1.0
 """With less time than this left, nothing is begun."""
 _LONGEST_PAUSE = 2.0
 """Seconds to wait at most for room within the limits; a beat has better things to do."""
+_WINDOW = max(span for _, span in LIMITS)
+"""Sendings longer ago than this count for no limit."""
 _LOG_ENTRIES = 500
-"""How far back the log is read for sendings of the last minute."""
+"""How many entries of the log are read at first for sendings of the last minute; further back where these are newer."""
 
 
 @dataclass(slots=True)
@@ -124,8 +127,10 @@ class _Delivery:
         """One pass over all channels, or over some; those with the most urgent message first."""
         self.handed_on = set()
         due: dict[str, list[Entry]] = {}
-        for entry in self._store.entries(kind=EntryKind.MESSAGE, states=UNFINISHED, due_by=self._now):
-            if targets is None or entry.target in targets:
+        for entry in self._store.entries(kind=EntryKind.MESSAGE, states=UNFINISHED):
+            # One that was made later than now waits for no clock that was set back (rule B6).
+            is_due = entry.due_at <= self._now or entry.created_at > self._now
+            if is_due and (targets is None or entry.target in targets):
                 due.setdefault(entry.target, []).append(entry)
         for name, entries in sorted(due.items(), key=lambda each: -max(level_of(entry).rank for entry in each[1])):
             self._serve(name, entries)
@@ -163,8 +168,13 @@ class _Delivery:
         return self._clock() + wait if wait else None
 
     def _sendings(self, name: str) -> Iterable[datetime]:
-        """When this channel was used lately, by whichever process."""
-        log = self._store.log(limit=_LOG_ENTRIES)
+        """When this channel was used lately, by whichever process, however much else the log holds of that time."""
+        since = self._clock() - _WINDOW
+        limit = _LOG_ENTRIES
+        log = self._store.log(limit=limit)
+        while len(log) == limit and log[0].at > since:
+            limit *= 4
+            log = self._store.log(limit=limit)
         return [entry.at for entry in log if entry.action == ACTION and entry.details.get("channel") == name]
 
     def _postpone(self, entries: Iterable[Entry], due_at: datetime) -> None:

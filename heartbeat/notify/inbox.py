@@ -22,8 +22,8 @@ def inbox(store: Store, agent: str, limit: int | None = None) -> tuple[Entry, ..
 def lately_shown(store: Store, agent: str, since: datetime, limit: int | None = None) -> tuple[Entry, ...]:
     """At most `limit` messages that a receipt has shown since then, in the same order.
 
-    A scheduler's log may be all that has seen that worklist, so an agent's own look at its work shows them again. Raises
-    StateError.
+    A scheduler's log may be all that has seen that worklist, so an agent's own look at its work shows them again.
+    Raises StateError.
     """
     done = store.entries(kind=EntryKind.INBOX, states=frozenset({EntryState.DONE}), target=agent)
     late = [entry for entry in done if entry.finished_at is not None and entry.finished_at >= since]

@@ -18,6 +18,7 @@ from heartbeat.errors import UsageError
 from heartbeat.instants import format_duration
 from heartbeat.policy import Recovery
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.rules.attention import decides
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST
 from heartbeat.rules.stall import STALLED_ROUNDS
 
@@ -46,6 +47,7 @@ KNOWN: Mapping[str, str] = {
     "notify": "who is told, in order: `COO + 创建者`",
     "coo": "COO; the operator where the team has no agent `coo`",
     "operator": "the person in charge: the roster's name, or 负责人",
+    "decides": "true for whom worklists show what heartbeat blocked: the COO, else the patrol agents",
     "recovery": "how far heartbeat goes by itself: observe, notify or act",
     "recovery_status": "the status that a recovered Multica issue gets: blocked or todo",
     "first_silent": "true where the first time-out of a task raises no alarm (`escalation.first: silent`)",
@@ -88,6 +90,7 @@ def values_of(roster: Roster, agent: Agent, *, command: str = "heartbeat") -> di
         "notify": notify_phrase(roster, agent),
         "coo": "COO" if "coo" in roster.agents else _operator_name(roster),
         "operator": _operator_name(roster),
+        "decides": agent.id in decides(roster.charter()),
         "recovery": _allowed(policy.recovery).value,
         "recovery_status": as_data(str(roster.extra.get("recovery_status", "blocked"))),
         "first_silent": roster.escalation.get("first") == "silent",

@@ -17,9 +17,6 @@ from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Store
 from heartbeat.task import Ref, Status, Task
 from heartbeat.written import decode_write
 
-PAUSE = f"rounds:{rounds.Spend.EXHAUSTED.value}:"
-"""How the keys begin of the writes that pause a task whose rounds are used up (see rules/rounds.py)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -63,7 +60,7 @@ def _pauses(store: Store, refs: Iterable[Ref]) -> dict[Ref, Entry]:
     """The newest write by which each ref was to be paused when its rounds were used up."""
     wanted, found = frozenset(refs), {}
     for entry in store.entries(kind=EntryKind.WRITE):
-        if entry.key.startswith(PAUSE):
+        if entry.key.startswith(rounds.PAUSES):
             write = _write_of(entry)
             if write is not None and write.operation is Operation.BLOCK and write.ref in wanted:
                 found[write.ref] = entry

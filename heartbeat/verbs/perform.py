@@ -27,12 +27,13 @@ from heartbeat.systems.registry import build_source, build_writer
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.systems.writing import Writer
 from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref, Task
-from heartbeat.verbs.outputs import check_outputs
+from heartbeat.verbs.outputs import checked_outputs
 from heartbeat.verbs.permission import Refusal, paused, refusals
 from heartbeat.verbs.words import (
     Command,
     Intent,
     Situation,
+    begun,
     holds_claim,
     in_order,
     latest_use,
@@ -121,8 +122,8 @@ def perform(
     )
     task = the_task(observation, name, command.agent)
     agent = _who(roster, command, task)
-    command = replace(command, agent=agent.id)
-    check_outputs(command.outputs, agent.workspace, cwd)
+    outputs = checked_outputs(command.outputs, agent.workspace, cwd)
+    command = replace(command, agent=agent.id, outputs=outputs)
     writers = {ref.source: writer(ref.source, roster, environment) for ref in task.refs}
     room = _Room(roster, environment, store, observation, task, agent, command, writers)
     keys, left = room.put_on_record()
@@ -188,7 +189,7 @@ class _Room:
                 entry for source in self.writers for entry in self.store.entries(kind=EntryKind.WRITE, target=source)
             ]
             before = latest_use(self.command, self.task, entries)
-            situation = self._situation(shows_output(entries, self.task))
+            situation = self._situation(entries)
             if unfinished(before):
                 self._refuse(paused(self.command, situation))
                 return self._resumed(before, now), ()
@@ -247,10 +248,11 @@ class _Room:
 
     # The parts of put_on_record.
 
-    def _situation(self, handed_in: bool) -> Situation:
+    def _situation(self, entries: Sequence[Entry]) -> Situation:
         seen, judgement = self.observation, self.observation.judgement
         standing = next(each for each in seen.assessment.standings if each.task is self.task)
         me = Owner(OwnerKind.AGENT, self.agent.id)
+        owner = self.roster.agents.get(self.task.owner.id) if self.task.owner.kind is OwnerKind.AGENT else None
         shown = any(each.ref in self.task.refs and each.kind in _OUTPUTS for each in judgement.scene.evidence)
         return Situation(
             task=self.task,
@@ -261,7 +263,9 @@ class _Room:
             pause=judgement.memory.paused(self.agent.id, seen.at),
             rounds=together(self.task, judgement.memory.rounds),
             answers=self.agent.patrol or any(item.creator == me for item in self.task.items),
-            shown=shown or handed_in,
+            shown=shown or shows_output(entries, self.task),
+            owner_policy=owner.policy if owner else None,
+            begun=begun(self.task, entries),
             capable=self._can,
         )
 

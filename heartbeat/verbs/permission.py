@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from heartbeat.action import OutputType
 from heartbeat.instants import to_text
 from heartbeat.rules.rounds import Spend, limit_of, spend
-from heartbeat.task import CLOSED, NOBODY, Owner, OwnerKind, Status
-from heartbeat.verbs.words import RULES, Command, Situation, Verb, plan_verb, word
+from heartbeat.task import CLOSED, NOBODY, Item, Owner, OwnerKind, Status
+from heartbeat.verbs.words import RULES, Begun, Command, Situation, Verb, plan_verb, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Refusal:
 
 def refusals(command: Command, situation: Situation) -> tuple[Refusal, ...]:
     """Why the verb may not be used; nothing where it may. Where the task is not known as it is, that alone (S2, M4)."""
-    unknown = tuple(_not_known(situation))
+    unknown = tuple(_not_known(command, situation))
     if unknown:
         return unknown
     return (
@@ -47,7 +47,7 @@ def paused(command: Command, situation: Situation) -> tuple[Refusal, ...]:
     return (Refusal(reason, f"whoever paused it ends that: heartbeat resume {command.agent}"),)
 
 
-def _not_known(situation: Situation) -> Iterator[Refusal]:
+def _not_known(command: Command, situation: Situation) -> Iterator[Refusal]:
     task, name = situation.task, situation.name
     sources = sorted({ref.source for ref in (*task.refs, *task.absent)} & situation.incomplete)
     if sources or task.stale or task.absent:
@@ -57,10 +57,44 @@ def _not_known(situation: Situation) -> Iterator[Refusal]:
     elif task.status is Status.UNKNOWN:
         words = ", ".join(repr(item.raw_status) for item in task.items if item.status is Status.UNKNOWN)
         yield Refusal(f"{name} has the status {words}, which heartbeat does not know", "set it to one that it knows")
-    elif task.split:
-        closed = ", ".join(item.key for item in task.items if item.status in CLOSED)
-        others = ", ".join(item.key for item in situation.open_items)
-        yield Refusal(f"{name} is split: {closed} is closed and {others} is open", "settle which is true at its origin")
+    elif task.split and not command.rule.anybody:
+        yield _half_done(situation.begun, situation) if situation.begun else _split(situation)
+
+
+def _split(situation: Situation) -> Refusal:
+    closed = ", ".join(_record(item) for item in situation.task.items if item.status in CLOSED)
+    others = ", ".join(_record(item) for item in situation.open_items)
+    return Refusal(
+        f"{situation.name} is split: {closed} is closed and {others} is open", "settle which is true at its origin"
+    )
+
+
+def _half_done(begun: Begun, situation: Situation) -> Refusal:
+    """The records differ because our own writes are not all carried out yet: that settles itself."""
+    records = ", ".join(_record(item) for item in situation.open_items)
+    where = ", ".join(begun.sources)
+    reason = f"{situation.name}: `{begun.verb}` of {begun.at} is not finished on {where}; {records} is open still"
+    again = _again(begun, situation)
+    return Refusal(reason, f"repeat it, or wait for the next beat: {again}")
+
+
+def _again(begun: Begun, situation: Situation) -> str:
+    """The command as it is typed once more."""
+    words = ["heartbeat", begun.verb.value, situation.name, "--as", begun.agent]
+    said = begun.command
+    if said is None or not said.why.isprintable():
+        return f"{shlex.join(words)}, with the same words"
+    words += ["--why", said.why] if said.why else []
+    for output in said.outputs:
+        words += ["--output", output.path]
+    words += ["--type", said.outputs[0].type.value] if said.outputs else []
+    return shlex.join(words)
+
+
+def _record(item: Item) -> str:
+    """A record in one line: its key is foreign text (rule B8)."""
+    key = "".join(character for character in item.key if character.isprintable())
+    return f"{key} ({item.ref.source})"
 
 
 def _forbidden(command: Command, situation: Situation) -> Iterator[Refusal]:
@@ -74,7 +108,20 @@ def _forbidden(command: Command, situation: Situation) -> Iterator[Refusal]:
     if not others and not task.closed and task.status not in command.rule.on_tasks:
         possible = [verb for verb, rule in RULES.items() if task.status in rule.on_tasks]
         reason = f"{name} is {word(task.status)}, and `{command.verb}` is for what is {_any(command.rule.on_tasks)}"
-        yield Refusal(reason, f"what can be done with it now: {', '.join(possible)}")
+        advice = f"what can be done with it now: {', '.join(possible)}"
+        yield Refusal(reason, f"{_way_out(situation)}; {advice}" if task.status is Status.BLOCKED else advice)
+
+
+def _way_out(situation: Situation) -> str:
+    """How a blocked task goes on: whoever is in charge decides that, and no agent for itself (rule C2)."""
+    if situation.rounds is not None and situation.rounds.paused_at is not None:
+        return f"its rounds are used up; whoever is in charge may grant more: {_extending(situation)}"
+    blocked = [item for item in situation.open_items if situation.status(item) is Status.BLOCKED]
+    return f"once that is settled, set it back to todo at its origin: {', '.join(map(_record, blocked))}"
+
+
+def _extending(situation: Situation) -> str:
+    return f"heartbeat rounds extend {_typed(situation)} 20"
 
 
 def _others(command: Command, situation: Situation) -> Iterator[Refusal]:
@@ -102,11 +149,11 @@ def _in_the_way(command: Command, situation: Situation) -> Iterator[Refusal]:
             yield Refusal(f"{name} waits: {'; '.join(situation.waits)}", "take the next task of the worklist")
         if situation.rounds is not None and spend(situation.rounds, policy) is Spend.EXHAUSTED:
             reason = f"{name} has used {situation.rounds.used} of {limit_of(situation.rounds, policy)} rounds"
-            yield Refusal(
-                reason, f"whoever is in charge may grant more: heartbeat rounds extend {_typed(situation)} 20"
-            )
-    if command.verb is Verb.DONE and policy.require_output and not (command.outputs or situation.shown):
-        reason = f"{name} has nothing to show yet, and work of {command.agent} is done only with an output"
+            yield Refusal(reason, f"whoever is in charge may grant more: {_extending(situation)}")
+    required = (situation.owner_policy or policy).require_output
+    if command.verb is Verb.DONE and required and not (command.outputs or situation.shown):
+        worker = situation.task.owner.id if situation.owner_policy else command.agent
+        reason = f"{name} has nothing to show yet, and work of {worker} is done only with an output"
         yield Refusal(reason, f"heartbeat done {_typed(situation)} --output FILE --type {'|'.join(OutputType)}")
 
 

@@ -24,6 +24,7 @@ from heartbeat.plan import Planned
 from heartbeat.policy import Policy
 from heartbeat.store.port import UNFINISHED, Entry, EntryState
 from heartbeat.task import CLOSED, NOBODY, Item, Owner, OwnerKind, Ref, Status, Task
+from heartbeat.written import decode_write
 
 WHY_LIMIT = 1500
 """UTF-16 units of a reason: with its marker it fits into a board's comment of 2,000 (contract 1.1)."""
@@ -169,6 +170,17 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A verb that was begun on a task and is not finished. `command` is it, where its words are still known."""
+
+    verb: Verb
+    agent: str
+    at: str
+    sources: tuple[str, ...]
+    command: Command | None
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that counts when a verb is used on a task. `incomplete` are sources that were not read completely.
 
@@ -186,6 +198,9 @@ class Situation:
     rounds: Rounds | None = None
     answers: bool = False
     shown: bool = False
+    owner_policy: Policy | None = None
+    """The policy of the task's owner, where that is an agent of the roster: it says what its work needs to be done."""
+    begun: Begun | None = None
     capable: Callable[[str, Operation], bool] = lambda source, operation: True
 
     @property
@@ -327,6 +342,40 @@ def latest_use(command: Command, task: Task, entries: Iterable[Entry]) -> tuple[
         if at:
             uses.setdefault(at, []).append(entry)
     return tuple(uses[max(uses)]) if uses else ()
+
+
+def begun(task: Task, entries: Iterable[Entry]) -> Begun | None:
+    """The last verb that the outbox has unfinished writes of for this task, whoever used it."""
+    uses: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        if entry.key.startswith("verb/") and ref_of(entry) in task.refs:
+            stem, _, at = entry.key.rpartition("/")
+            uses.setdefault((at, stem.split("/")[1], stem.rpartition("/")[2]), []).append(entry)
+    left = [use for use, written in uses.items() if unfinished(written) and use[1] in set(Verb)]
+    if not left:
+        return None
+    at, verb, digest = max(left)
+    written = uses[at, verb, digest]
+    sources = tuple(dict.fromkeys(ref_of(entry).source for entry in written if entry.state in UNFINISHED))
+    agent = str(written[0].payload["owner"][1])
+    return Begun(Verb(verb), agent, at, sources, _said_again(Verb(verb), agent, digest, written))
+
+
+def _said_again(verb: Verb, agent: str, digest: str, entries: Sequence[Entry]) -> Command | None:
+    """The command that these writes came from; None where it cannot be told with certainty."""
+    writes = [entry.payload["write"] for entry in entries]
+    text = next((str(write["text"]) for write in writes if write.get("text")), "")
+    why = text.removeprefix(say(f"verb_{verb}", agent=agent, why="").strip()).strip()
+    outputs: tuple[Output, ...] = ()
+    for entry, write in zip(entries, writes, strict=True):
+        if write.get("outputs"):
+            outputs = decode_write(entry.key, write).outputs
+            break
+    try:
+        command = Command(verb, agent, why, outputs)
+    except UsageError:
+        return None
+    return command if command.digest == digest else None
 
 
 def next_use(before: Sequence[Entry], now: datetime) -> datetime:

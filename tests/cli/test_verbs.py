@@ -119,7 +119,7 @@ def test_a_task_of_three_origins_is_taken_and_finished_with_one_command_each(off
     assert document["task"] == f"workboard:{office.card}"
     assert [(each["operation"], each["state"]) for each in document["results"]] == [("claim", "done")] * 3
     assert [each["key"] for each in document["results"]] == [office.card[:8], "ACM-1", "ACM-1"]
-    (office.folder / "fix.patch").write_text("x")
+    (office.folder / "workspaces" / "coo" / "fix.patch").write_text("x")
     finished = office.run("done", "ACM-1", "--why", "修好了", "--output", "fix.patch", "--type", "code")
     assert finished.code == 0, finished.err
     assert office.statuses() == ("done", "done", "[x]")
@@ -194,6 +194,9 @@ def test_the_agent_comes_from_the_option_else_the_environment_else_the_owner(off
     variables = environment(office.multica, office.folder, **office.gateway.environment())
     taken = heartbeat("start", "更新部署手册", "--json", cwd=office.folder, HEARTBEAT_AGENT="architect", **variables)
     assert taken.json["agent"] == "architect"
+    wrong = heartbeat("start", "ACM-1", cwd=office.folder, HEARTBEAT_AGENT="zed", **variables)
+    assert wrong.code == 2
+    assert "HEARTBEAT_AGENT names 'zed'" in wrong.err
     unknown = office.run("start", "ACM-1", "--as", "nobody")
     assert unknown.code == 2
     assert "no agent called 'nobody'" in unknown.err

@@ -468,6 +468,20 @@ def test_O3_the_gateway_sends_with_our_key_and_the_scope_to_write() -> None:
     ]
 
 
+@pytest.mark.parametrize("by_command", [False, True])
+def test_O3_what_openclaw_may_repeat_says_so_to_people(by_command: bool, tmp_path: Path) -> None:
+    again = replace(LETTER, repeat=True)
+    text = f"（可能重复）{LETTER.title}\n{LETTER.body}"
+    if by_command:
+        environment = {**openclaw_command(tmp_path / "bin", {"action": "send"}), "HOME": str(tmp_path)}
+        opened(CHAT, environment).send(again, Deadline.after(30))
+        assert f"--message={text}" in json.loads((tmp_path / "bin" / "arguments.json").read_text())
+        return
+    with FakeSender() as gateway:
+        opened(CHAT, gateway.environment()).send(again, Deadline.after(20))
+    assert [sent["message"] for sent in gateway.sent] == [text]
+
+
 def test_O3_what_the_gateway_has_queued_counts_as_sent() -> None:
     with FakeSender(reply=QUEUED) as gateway:
         note = opened(CHAT, gateway.environment()).send(LETTER, Deadline.after(20))

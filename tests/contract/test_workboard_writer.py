@@ -381,6 +381,19 @@ def test_what_somebody_asks_for_is_not_done_to_a_card_that_was_moved_meanwhile(c
     assert methods(case) == []
 
 
+@pytest.mark.parametrize("operation", [Operation.BLOCK, Operation.MOVE])
+def test_L6_what_somebody_asks_for_is_not_done_to_a_card_that_another_claimed_meanwhile(
+    case: FakeBoardWriterCase, operation: Operation
+) -> None:
+    ref = case.work("a")
+    seen = look(case, ref)
+    case.take(ref)
+    with pytest.raises(ConflictError, match="is claimed by"):
+        apply(case, write_to(ref, operation, voice=Voice.AGENT), seen)
+    assert methods(case) == []
+    assert case.metadata(ref)["claim"]["ownerId"] == OTHER
+
+
 def test_L6_a_move_is_refused_where_the_card_changes_in_the_last_moment(case: FakeBoardWriterCase) -> None:
     ref = case.waiting("a")
     case.gateway.meanwhile = lambda: case.comment_as_other(ref, "等等")

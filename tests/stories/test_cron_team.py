@@ -65,11 +65,12 @@ def test_T6_more_than_three_missed_hours_are_a_gap_by_cron_too(tmp_path: Path) -
     assert list(staff.incidents) == []
 
 
-def test_T6_a_night_without_beats_is_no_gap_for_who_beats_in_office_hours(tmp_path: Path) -> None:
+def test_T6_a_night_without_beats_is_time_that_nobody_watched(tmp_path: Path) -> None:
     staff = team(tmp_path, make_agent("writer", cron="0 9-17 * * *", patrol=True))
     staff.tick()
     staff.beat(every=16 * HOUR)
-    assert len(staff.store.windows()["workboard"]) == 1
+    assert len(staff.store.windows()["workboard"]) == 2
+    assert list(staff.incidents) == []
 
 
 @pytest.mark.parametrize(("every", "rhythm"), [(timedelta(minutes=10), timedelta(minutes=10)), (2 * HOUR, HOUR)])

@@ -308,6 +308,35 @@ def test_O3_limits_count_what_other_processes_sent_and_not_what_other_channels_d
     assert world.pauses == [0.5]
 
 
+def test_O3_a_busy_log_hides_no_sending_from_the_limit_of_a_minute(world: World) -> None:
+    sendings = [
+        LogEntry(at=NOW - 50 * SECOND, action=ACTION, message="", details={"channel": "ops"}) for _ in range(100)
+    ]
+    noise = [LogEntry(at=NOW - 40 * SECOND, action="beat", message="") for _ in range(3_000)]
+    world.store.add_log([*sendings, *noise])
+    world.put("too many")
+    done = world.deliver()
+    assert (done.sent, done.left) == (0, 1)
+    assert world.entry("too many/ops").due_at == NOW + 10 * SECOND
+
+
+def test_O3_the_log_is_read_no_further_back_than_the_limits_reach(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    read = MemoryStore.log
+
+    def log(store: MemoryStore, *, limit: int | None = None, **narrower: Any) -> tuple[LogEntry, ...]:
+        asked.append(limit)
+        return read(store, limit=limit, **narrower)
+
+    monkeypatch.setattr(MemoryStore, "log", log)
+    world.store.add_log(LogEntry(at=NOW - MINUTE, action="beat", message="") for _ in range(3_000))
+    world.put("a")
+    assert world.deliver().sent == 1
+    assert asked == [500]
+
+
 def test_O3_a_pause_that_the_deadline_does_not_allow_is_not_taken(world: World) -> None:
     for number in range(STORM):
         world.put(f"i{number}")

@@ -377,3 +377,17 @@ def test_the_default_template_is_the_packaged_one_where_there_is_one(
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "HEARTBEAT.md.j2").write_text("x", encoding="utf-8")
     assert default_template() == tmp_path / "templates" / "HEARTBEAT.md.j2"
+
+
+def test_L2_without_a_coo_the_patrol_agents_decide_what_was_blocked() -> None:
+    watcher, worker = make_agent("watcher", patrol=True), make_agent("worker")
+    alone, led = make_roster(watcher, worker), make_roster(make_coo(), watcher, worker)
+    told = {each.id: "Blocked by heartbeat" in text_of(alone, each) for each in (watcher, worker)}
+    assert told == {"watcher": True, "worker": False}
+    assert "Blocked by heartbeat" not in text_of(led, watcher)
+
+
+def test_L2_an_issue_that_goes_back_to_todo_anyhow_needs_no_word_about_its_card() -> None:
+    agent = make_agent()
+    assert "有卡片时跟随卡片" in text_of(make_roster(agent), agent)
+    assert "有卡片时跟随卡片" not in text_of(make_roster(agent, extra={"recovery_status": "todo"}), agent)

@@ -278,6 +278,22 @@ def test_only_the_watchers_patrol() -> None:
 
 
 @pytest.mark.parametrize("agent_id", TEAM)
+def test_the_worklist_is_read_from_its_top_and_only_the_coo_decides_what_was_blocked(agent_id: str) -> None:
+    text = rendered(agent_id)
+    assert "先处理开头的「Messages」" in text
+    assert ("再决定「Blocked by heartbeat」" in text) == (agent_id == "coo")
+    assert ("评审不通过用 `reject`" in text) == (agent_id in ("coo", "secretary"))
+
+
+@pytest.mark.parametrize("agent_id", TEAM)
+def test_how_to_name_a_task_where_an_issue_goes_and_that_block_tells_nobody(agent_id: str) -> None:
+    text = rendered(agent_id)
+    assert "`任务` 写 key；用标题时放在单引号里" in text
+    assert "- Multica（有卡片时跟随卡片回到 todo）：添加评论 → status=blocked" in text
+    assert "（`block`，写明待 Vincent 决定；它不发通知）" in text
+
+
+@pytest.mark.parametrize("agent_id", TEAM)
 def test_the_file_is_under_5_KB_with_room_for_the_agents_own_notes(agent_id: str) -> None:
     assert len(rendered(agent_id).encode()) <= 4900
     command = command_line(Path("/" + "a" * 54 + ".yaml"))

@@ -176,10 +176,21 @@ def test_S2_nothing_is_done_to_what_could_not_be_read(verb: Verb) -> None:
         assert "could not be read completely" in refusal.reason
 
 
-@pytest.mark.parametrize("verb", Verb)
-def test_M4_nothing_is_done_to_a_task_that_is_split(verb: Verb) -> None:
+@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.NOTE}))
+def test_M4_nothing_but_a_note_is_done_to_a_task_that_is_split(verb: Verb) -> None:
     (refusal,) = refusals(command(verb), situation(card(1, "写报告", S.DONE), issue(2, "写报告", S.IN_PROGRESS)))
-    assert refusal.reason == "00000001 is split: 00000001 is closed and BIZ-2 is open"
+    assert refusal.reason == "00000001 is split: 00000001 (workboard) is closed and BIZ-2 (multica) is open"
+    seen = situation(card(1, "写报告", S.DONE), issue(2, "写报告", S.IN_PROGRESS))
+    assert outcome(command(Verb.NOTE), seen) == "comment comment"
+
+
+def test_C2_a_blocked_task_says_how_it_goes_on() -> None:
+    item = card(1, "写报告", S.BLOCKED)
+    (refusal,) = refusals(command(Verb.START), situation(item))
+    assert "set it back to todo at its origin: 00000001 (workboard)" in refusal.advice
+    spent = Rounds(item.ref, used=POLICY.max_rounds, paused_at=NOW)
+    (refusal,) = refusals(command(Verb.START), situation(item, rounds=spent))
+    assert "heartbeat rounds extend 00000001 20" in refusal.advice
 
 
 @pytest.mark.parametrize("verb", Verb)
@@ -441,7 +452,7 @@ def test_what_is_allowed_writes_to_nothing_that_is_closed_or_somebody_elses(said
     intents = plan_verb(said, seen, NOW)
     assert intents
     task = seen.task
-    assert not task.split
+    assert said.verb is Verb.NOTE or not task.split
     assert task.status is not Status.UNKNOWN
     for intent in intents:
         assert bool(intent.writes) != bool(intent.left)

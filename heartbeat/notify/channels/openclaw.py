@@ -183,5 +183,5 @@ def build(name: str, settings: Mapping[str, Any], roster: Roster, environment: M
 
 
 def _text(letter: Letter) -> str:
-    text = f"{letter.title}\n{letter.body}".rstrip()
+    text = f"{letter.heading}\n{letter.body}".rstrip()
     return longest(text, lambda part: len(json.dumps(part, ensure_ascii=False).encode()) <= MAX_BYTES)

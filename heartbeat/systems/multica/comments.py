@@ -56,17 +56,26 @@ def note(text: str, marker: str, voice: Voice) -> str:
 
 
 def with_outputs(text: str, outputs: Iterable[Output]) -> str:
-    """The text, and below it a list of outputs: a file as code, so that nothing in its name means anything."""
+    """The text, and below it a list of outputs: a file as code, so that nothing in its name
+    means anything, and so is an address that holds brackets."""
     lines = [_output_line(output) for output in outputs]
     return "\n".join(filter(None, (text.rstrip(), _OUTPUTS, *lines))) if lines else text
 
 
 def _output_line(output: Output) -> str:
     path = _one_line(output.path)
-    address = path.startswith(("http://", "https://")) and " " not in path
-    shown = path if address else f"`{path.replace('`', chr(39))}`"
+    shown = path if _is_bare(path) else f"`{path.replace('`', chr(39))}`"
     remark = _one_line(output.note)
     return f"- {shown} ({output.type.value})" + (f": {remark}" if remark else "")
+
+
+def _is_bare(path: str) -> bool:
+    """Whether it is an address in which nothing could end it, or mean something else in Markdown (rule B8)."""
+    return (
+        path.lower().startswith(("http://", "https://"))
+        and not any(each in "[]()<>`" for each in path)
+        and (path.isprintable() and not any(each.isspace() for each in path))
+    )
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,169 @@
+"""docs/json.md names every key of every document that a command really prints, in the section of its schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+
+from heartbeat.store.locks import exclusive
+from heartbeat.store.port import EntryKind
+from tests.support.command import heartbeat
+from tests.support.operations import AT, ENDED, INCIDENT, issues, message_entry, remembering, spent, write_entry
+
+ROOT = Path(__file__).parents[2]
+SECTION = re.compile(r"^## `(heartbeat\.[a-z]+/1)`[^\n]*\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+SECTIONS = dict(SECTION.findall((ROOT / "docs" / "json.md").read_text()))
+ELSEWHERE = {"heartbeat.message/1": "notify.md", "heartbeat.log-entry/1": "json.md"}
+"""Schemas without a section of their own, and the document that names them."""
+
+DATA = {"counts", "details", "last_receipts", "unreadable_records"}
+"""Keys whose object is a table of names that are data."""
+
+COMMANDS: dict[str, list[tuple[str, ...]]] = {
+    "heartbeat.tasks/1": [("tasks", "--all"), ("tasks", "--agent", "coo")],
+    "heartbeat.tick/1": [("worklist", "coo"), ("tick", "coo", "--dry-run"), ("tick", "coo")],
+    "heartbeat.ticks/1": [("tick", "--all", "--dry-run"), ("tick", "--all")],
+    "heartbeat.receipts/1": [("receipts",)],
+    "heartbeat.verb/1": [("start", "BIZ-28", "--as", "architect"), ("start", "给客户回访名单排序", "--as", "coo")],
+    "heartbeat.incidents/1": [("incidents",)],
+    "heartbeat.rounds/1": [("rounds",)],
+    "heartbeat.pauses/1": [("pause",)],
+    "heartbeat.outbox/1": [("outbox", "list", "--all")],
+    "heartbeat.log/1": [("log",)],
+    "heartbeat.deps/1": [("deps",)],
+    "heartbeat.gc/1": [("gc", "--dry-run")],
+    "heartbeat.timeouts/1": [("timeouts",)],
+    "heartbeat.explain/1": [
+        ("explain", "BIZ-28"),
+        ("explain", "c0ffee11"),
+        ("explain", "BIZ-31"),
+        ("explain", "BIZ-32"),
+    ],
+    "heartbeat.doctor/1": [("doctor",)],
+    "heartbeat.roster/1": [("roster", "show"), ("roster", "show", "coo")],
+    "heartbeat.notify/1": [("notify", "test", "ops")],
+    "heartbeat.simulate/1": [("simulate", "--days", "0.1")],
+}
+FILLED: dict[str, set[str]] = {
+    "heartbeat.tasks/1": {"sources", "tasks", "findings"},
+    "heartbeat.tick/1": {"messages", "attention", "tasks", "sources", "stall", "receipt", "backlog"},
+    "heartbeat.ticks/1": {"ticks", "messages", "attention", "tasks", "stall", "receipt", "backlog"},
+    "heartbeat.receipts/1": {"receipts", "sources"},
+    "heartbeat.verb/1": {"results", "refused", "advice"},
+    "heartbeat.incidents/1": {"incidents", "steps"},
+    "heartbeat.rounds/1": {"tasks"},
+    "heartbeat.pauses/1": {"pauses", "holds"},
+    "heartbeat.outbox/1": {"entries"},
+    "heartbeat.log/1": {"entries"},
+    "heartbeat.deps/1": {"tasks", "waiting_on"},
+    "heartbeat.timeouts/1": {"sources", "timeouts"},
+    "heartbeat.explain/1": {"origins", "links", "reasons", "stall", "clocks", "waiting_on", "rounds", "hold"}
+    | {"incidents", "outbox", "log"},
+    "heartbeat.doctor/1": {"checks"},
+    "heartbeat.roster/1": {"agents"},
+    "heartbeat.simulate/1": {"timeline"},
+}
+"""What must not be empty in the documents of a schema, all of them together, or its keys would go unseen."""
+
+
+@pytest.fixture
+def busy(team: Path) -> Path:
+    """The sample team after a beat, with a blocked task to decide about, a message, a write, a pause and a hold."""
+    roster = team / "agents.yaml"
+    roster.write_text(roster.read_text() + "channels:\n  ops: {kind: file, path: notifications.log}\n")
+    issues(team, BIZ_28="blocked")
+    for minute in ("00", "15", "30", "45"):
+        with freeze_time(f"2026-11-21T03:{minute}:00Z"):
+            assert heartbeat("tick", "--all", cwd=team).code == 0
+    said = (
+        ("hold", "BIZ-31", "--for", "40m", "--why", "upload", "--as", "coo"),
+        ("pause", "costcodev", "--for", "2h", "--why", "migration"),
+    )
+    with freeze_time(AT):
+        for words in said:
+            assert heartbeat(*words, cwd=team).code == 0
+    with remembering(team) as store:
+        store.put_incident(INCIDENT)
+        store.put_incident(ENDED)
+        store.put_rounds([spent()])
+        store.enqueue([write_entry("1a2b3c4d/recover/multica:28", incident=INCIDENT.id)])
+        store.enqueue([replace(message_entry("1a2b3c4d/recovered/coo"), kind=EntryKind.INBOX, target="coo")])
+    return team
+
+
+def names(schema: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """Every word in a code span of the section, and of the sections of the schemas that it refers to."""
+    found: set[str] = set()
+    for span in re.findall(r"`([^`]+)`", SECTIONS[schema]):
+        if span in SECTIONS:
+            found |= names(span, seen | {schema}) if span not in seen else set()
+        else:
+            found.update(re.findall(r"[a-z][a-z_]*", span))
+    return found
+
+
+def keys(value: Any) -> Iterator[str]:
+    """The names of all values at whatever depth, but those that are data."""
+    if isinstance(value, list):
+        for each in value:
+            yield from keys(each)
+    elif isinstance(value, dict):
+        for name, below in value.items():
+            yield name
+            if name not in DATA:
+                yield from keys(below)
+
+
+def filled(value: Any) -> Iterator[str]:
+    """The names of lists and objects that hold something, and of texts."""
+    if isinstance(value, list):
+        for each in value:
+            yield from filled(each)
+    elif isinstance(value, dict):
+        for name, below in value.items():
+            if below:
+                yield name
+            yield from filled(below)
+
+
+def documents(schema: str, team: Path) -> list[dict[str, Any]]:
+    found = []
+    for words in COMMANDS[schema]:
+        with freeze_time(AT):
+            done = heartbeat(*words, "--json", cwd=team)
+        assert done.out, f"{words}: {done.err}"
+        found.append(done.json)
+    return found
+
+
+@pytest.mark.parametrize("schema", COMMANDS)
+def test_every_key_that_a_command_prints_is_described_in_the_section_of_its_schema(schema: str, busy: Path) -> None:
+    printed = documents(schema, busy)
+    assert {document["schema"] for document in printed} == {schema}
+    described = names(schema) | {"schema"}
+    assert sorted({key for document in printed for key in keys(document)} - described) == []
+    assert FILLED.get(schema, set()) - {name for document in printed for name in filled(document)} == set()
+
+
+@pytest.mark.parametrize(("schema", "whom"), [("heartbeat.tick/1", "coo"), ("heartbeat.ticks/1", "--all")])
+def test_what_a_skipped_beat_prints_is_described_too(schema: str, whom: str, busy: Path) -> None:
+    with freeze_time(AT), exclusive(busy / "state" / "locks" / "coo.lock"):
+        document = heartbeat("tick", whom, "--json", cwd=busy).json
+    assert document["schema"] == schema
+    assert "skipped" in set(keys(document))
+    assert set(keys(document)) <= names(schema) | {"schema"}
+
+
+def test_every_schema_of_the_code_has_its_place_in_the_documents_and_here() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "heartbeat").rglob("*.py"))
+    schemas = set(re.findall(r'"(heartbeat\.[a-z-]+/1)"', code))
+    assert schemas == {*SECTIONS, *ELSEWHERE}
+    assert set(COMMANDS) == set(SECTIONS)
+    for schema, name in ELSEWHERE.items():
+        assert f"`{schema}`" in (ROOT / "docs" / name).read_text()
