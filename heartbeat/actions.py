@@ -253,6 +253,8 @@ class _Hand:
                 ref = Ref(*entry.payload["write"]["ref"])
                 known = self._store.rounds()
                 self._store.put_rounds([replace(known[ref], paused_at=now)] if ref in known else [])
+                used = f"{known[ref].used} rounds are used up" if ref in known else "the rounds are used up"
+                self._store.add_log((LogEntry(now, "rounds-exhausted", used, "", entry.task),))
             if state is EntryState.DEAD:
                 self._store.enqueue(_undone(entry, error, self._roster, now))
             word = {EntryState.PENDING: "retry"}.get(state, state.value)

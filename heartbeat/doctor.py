@@ -106,10 +106,10 @@ def _state(state: Path, open_store: Callable[[], Store], command: str) -> Iterat
 def _unwritable(state: Path) -> Path | None:
     """What stands in the way of writing state: the database, the directory, or its nearest parent that exists."""
     database = state / "state.db"
-    if database.exists() and not os.access(database, os.W_OK):
+    if _exists(database) and not os.access(database, os.W_OK):
         return database
-    nearest = next(path for path in (state, *state.parents) if path.exists())
-    return None if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) else nearest
+    nearest = next(path for path in (state, *state.parents) if _exists(path))
+    return None if _is_directory(nearest) and os.access(nearest, os.W_OK | os.X_OK) else nearest
 
 
 def _source(
@@ -168,7 +168,7 @@ def _how_to_use(name: str) -> str:
 
 def _rendered(roster: Roster, command: str) -> tuple[Mapping[str, RenderResult], Sequence[Check]]:
     """What rendering would change, by agent; a template that is wrong is a check of its own."""
-    team = [agent for agent in roster.agents.values() if agent.workspace is not None and agent.workspace.is_dir()]
+    team = [agent for agent in roster.agents.values() if agent.workspace is not None and _is_directory(agent.workspace)]
     try:
         plans = plan_render(roster, team, command=command) if team else []
     except HeartbeatError as error:
@@ -184,9 +184,10 @@ def _agent(
     if agent.workspace is None:
         yield Check(agent.id, "workspace", Level.NOTE, "none: no TODO file is read for this agent")
         return
-    if not agent.workspace.is_dir():
-        advice = "correct `workspace` in the roster, or create the directory"
-        yield Check(agent.id, "workspace", Level.WARNING, f"{agent.workspace} does not exist", advice)
+    if not _is_directory(agent.workspace):
+        advice = "correct `workspace` in the roster, create the directory, or run as a user who may look into it"
+        told = f"{agent.workspace} does not exist, or this user may not look there"
+        yield Check(agent.id, "workspace", Level.WARNING, told, advice)
         return
     if plan is not None and plan.differs:
         told = plan.problem or DIFFERS[plan.state.value]
@@ -219,6 +220,22 @@ def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None, c
 def version_numbers(version: str) -> tuple[int, ...]:
     """`2026.9.6` as (2026, 9, 6); numbers only, so that a suffix does not matter."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _exists(path: Path) -> bool:
+    """False also where this user may not look: what stands in the way is the directory above it."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _is_directory(path: Path) -> bool:
+    """False also where this user may not look."""
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return False
 
 
 def _size(path: Path) -> int | None:

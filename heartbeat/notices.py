@@ -79,7 +79,8 @@ TEXTS: Mapping[str, str] = {
     "storm_title": "{count} 个任务同时超时：未做自动恢复",
     "storm": (
         "一次巡检中有 {count} 个任务同时到了恢复的时候（上限 {storm}）。这多半是共同的原因（网关、模型或网络），"
-        "所以一个都没有自动恢复。请先检查环境：heartbeat doctor；再看：heartbeat timeouts。任务：{names}"
+        "所以一个都没有自动恢复。请先检查环境：heartbeat doctor；再看：heartbeat timeouts。"
+        "逐个处理：heartbeat resolve；要放行自动恢复，请调高 escalation.storm。任务：{names}"
     ),
     "rounds_warn_title": "轮次预警：{title}",
     "rounds_warn_told": "任务「{title}」（{name}），执行人 {owner}，已用 {used} 轮，上限 {limit} 轮。",

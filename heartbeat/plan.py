@@ -24,6 +24,9 @@ from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
 
 _DAY = timedelta(days=1)
 
+_STORM = "held in a storm of "
+"""How an incident says that it is part of a storm, followed by how many there were."""
+
 
 @dataclass(frozen=True, slots=True)
 class Acting:
@@ -97,17 +100,38 @@ class _Planner:
     def plan(self) -> Plan:
         climbs = self._climbs()
         due = [key for key, each in climbs.items() if each.due and self._somebody_acts_for(self._seen.tasks[key])]
-        storm = len(due) > self._charter.escalation.storm
+        size = max((len(due), *(self._storm_of(self._seen.tasks[key]) for key in due)), default=0)
+        storm = size > self._charter.escalation.storm
         if storm:
-            held = f"{len(due)} tasks are due at once, more than {self._charter.escalation.storm}: one alarm instead"
-            climbs |= {key: self._climb(key, held) for key in due}
-        mine = {key: each for key, each in climbs.items() if self._acts_for(self._seen.tasks[key]) or each.is_over}
+            climbs |= {key: self._held_by_storm(key, size) for key in due}
+        told = frozenset(due if storm else ())
+        mine = {
+            key: each
+            for key, each in climbs.items()
+            if self._acts_for(self._seen.tasks[key]) or each.is_over or key in told
+        }
         parts = [self._of_climb(key, each) for key, each in mine.items()]
         parts += [self._of_storm(due)] if storm else []
         spending = (each for each in self._seen.spending if self._acts_for(self._seen.tasks[each.task]))
         parts += [self._of_rounds(verdict) for verdict in spending]
         parts += [self._of_vanished(), self._of_notices()]
         return _joined(parts, climbs)
+
+    def _held_by_storm(self, key: str, size: int) -> Climb:
+        """What was part of a storm stays held, also when others of it were resolved, until the roster allows as many at
+        once: nobody who resolves one means to let the rest go (rule T6)."""
+        held = self._climb(
+            key, f"{size} tasks were due at once, more than {self._charter.escalation.storm}: one alarm instead"
+        )
+        if held.incident is None:
+            return held
+        return replace(held, incident=replace(held.incident, why=f"{_STORM}{size}"))
+
+    def _storm_of(self, task: Task) -> int:
+        """How many were due in the storm that the task is part of; 0 where it is part of none."""
+        incident = self._incident_of(task)
+        size = incident.why.removeprefix(_STORM) if incident is not None and incident.why.startswith(_STORM) else "0"
+        return int(size) if size.isdecimal() else 0
 
     def _climbs(self) -> dict[str, Climb]:
         """Every task with a stall or an open incident, in the order of work."""
@@ -244,7 +268,9 @@ class _Planner:
             creator=NOBODY,
         )
         allowed = any(self._allowed(policy) is not Recovery.OBSERVE for policy in self._policies(tasks))
-        return Plan(messages=(message,) if allowed else ())
+        new = not any(self._storm_of(task) for task in tasks)
+        note = Note("storm", f"{len(due)} tasks are due at once: one alarm, no recovery until somebody decides")
+        return Plan(messages=(message,) if allowed else (), notes=(note,) if new else ())
 
     def _policies(self, tasks: Iterable[Task]) -> Iterator[Policy]:
         for task in tasks:

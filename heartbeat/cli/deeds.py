@@ -40,7 +40,7 @@ def deeds(tick: Tick) -> Iterator[str]:
             yield f"{_what(entry)} {names.get(entry.task, entry.task)} on {entry.target}: {_ending(word, entry)}"
     if tick.delivered is not None:
         if tick.delivered.sent:
-            yield f"{tick.delivered.sent} messages sent"
+            yield f"{tick.delivered.sent} {'message' if tick.delivered.sent == 1 else 'messages'} sent"
         yield from tick.delivered.notes
 
 
@@ -60,8 +60,10 @@ def pauses(tick: Tick) -> Iterator[str]:
         pause = memory.paused(beat.agent.id, now)
         if pause is not None and pause not in told:
             told.add(pause)
-            whom = "everybody is" if pause.agent == EVERYBODY else f"{pause.agent} is"
-            yield f"{whom} paused ({pause.why}): no step is taken and nothing dispatched; `heartbeat resume` ends it"
+            everybody = pause.agent == EVERYBODY
+            whom, end = ("everybody", "--all") if everybody else (pause.agent, pause.agent)
+            stands = f"{whom} is paused ({pause.why}): no step is taken and nothing dispatched"
+            yield f"{stands}; `heartbeat resume {end}` ends it"
 
 
 def _what(entry: Entry) -> str:

@@ -77,7 +77,7 @@ def deps(
             typer.echo(line)
     else:
         _print(graph)
-    finish(seen, strict)
+    finish(seen, strict, unread=True)
 
 
 @dataclass(frozen=True, slots=True)

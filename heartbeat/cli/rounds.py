@@ -75,7 +75,7 @@ def show(
         _print_json(seen, lines)
     else:
         _print(seen, lines, session.roster.timezone, single=task is not None)
-    finish(seen, strict=False)
+    finish(seen, strict=False, unread=True)
 
 
 @app.command("extend")

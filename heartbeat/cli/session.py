@@ -109,19 +109,25 @@ class Session:
         )
 
 
-def finish(observation: Observation | None, strict: bool) -> None:
-    """Say alarms on stderr, where a scheduler's mail or log looks; with `strict` exit 3 for what was not read."""
+def finish(observation: Observation | None, strict: bool, *, unread: bool = False) -> None:
+    """Say alarms on stderr, where a scheduler's mail or log looks; with `strict` exit 3 for what was not read.
+
+    What was not read is named with `strict`, and with `unread`: for commands whose own output does not tell it.
+    """
     if observation is None:
         return
     for alarm in observation.alarms:
         complain(f"{alarm.code}: {alarm.message}; see `heartbeat doctor`")
-    if strict and observation.sweep.degraded:
+    if not observation.sweep.degraded:
+        return
+    if strict or unread:
         from heartbeat.cli.wording import told_of
         from heartbeat.systems.base import ReadStatus
 
         for report in observation.sweep.reports:
             if report.status in (ReadStatus.FAILED, ReadStatus.PARTIAL):
                 complain(told_of(report))
+    if strict:
         raise typer.Exit(Exit.INCOMPLETE)
 
 

@@ -39,6 +39,8 @@ from heartbeat.task import Finding, OwnerKind, Priority, State
 from heartbeat.worklist import Standing
 
 WIDTH_WITHOUT_TERMINAL = 140
+NARROWEST = 100
+"""Columns that every table is laid out for at least."""
 _WIDEST = 1000
 _SHORT = 72
 
@@ -53,9 +55,14 @@ _PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
 
 
 def console() -> Console:
-    """Standard output; a fixed width where there is no terminal, so that logs are not folded at 80 columns."""
+    """Standard output; a fixed width where there is no terminal, so that logs are not folded at 80 columns.
+
+    A terminal that is too narrow for the columns folds the lines itself: cells that are squeezed to nothing are lost.
+    """
     if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
+        size = Console().size
+        width = max(size.width, NARROWEST)
+        return Console(width=width, height=size.height, highlight=False, markup=False, emoji=False)
     stream = cast(IO[str], _Trimmed(sys.stdout))
     return Console(file=stream, width=WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False, emoji=False)
 

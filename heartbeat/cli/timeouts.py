@@ -175,6 +175,15 @@ def _document(
         "unknown_tasks": [
             {**_named(standings[each.task.key]), "reasons": list(each.reasons)} for each in report.unjudged
         ],
+        "unwatched": [
+            {
+                "key": each.task.key,
+                "title": each.task.title,
+                "quiet_seconds": round(each.quiet.total_seconds(), 3),
+                "idle_seconds": round(each.idle.total_seconds(), 3),
+            }
+            for each in report.unwatched
+        ],
         "unreadable_records": dict(report.sources.malformed),
         "left_out": report.left_out,
         "memory": report.memory,
@@ -232,6 +241,8 @@ def _print(report: Report, seen: Observation, verdict: str) -> None:
     _print_timeouts(out, report, zone)
     _print_silent(out, report, zone)
     _print_unjudged(out, report)
+    if report.unwatched:
+        out.print(tables.cell(_unwatched_line(report), "yellow"), soft_wrap=True)
     if report.left_out:
         said = "in progress and not judged: owned by persons, or by strangers whom no patrol agent answers for"
         out.print(tables.cell(f"{report.left_out} more {said}", "dim"))
@@ -293,6 +304,16 @@ def following_line(following: Next, now: datetime, zone: str) -> str:
         return f"next: {action} with the next beat{why}"
     left = format_duration(following.at - now)
     return f"next: {action} from {tables.local(following.at, zone)} on, in {left}{why}"
+
+
+def _unwatched_line(report: Report) -> str:
+    """What the wall clock alone would suspect, and where to look further (rule T6)."""
+    import shlex
+
+    count = len(report.unwatched)
+    subject, them = ("1 task was", "it") if count == 1 else (f"{count} tasks were", "them")
+    said = f"{subject} quiet for longer than suspect_after by the clock, but heartbeat has not watched {them} so long"
+    return f"{said}: heartbeat explain {shlex.quote(report.unwatched[0].task.items[0].key)}"
 
 
 def _print_silent(out: Console, report: Report, zone: str) -> None:

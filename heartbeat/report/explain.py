@@ -8,7 +8,7 @@ from datetime import datetime
 
 from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
-from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds
+from heartbeat.memory import EVERYBODY, Clock, Hold, Incident, Pause, Rounds
 from heartbeat.policy import Policy, Recovery
 from heartbeat.report.outlook import Next, Outlook, hold_on
 from heartbeat.rules import rounds, stall
@@ -267,7 +267,8 @@ def _reasons(told: Explanation, outlook: Outlook, silent: Mapping[str, datetime]
         yield Reason("R3a", "recovery", _RECOVERY[allowed])
     if told.pause is not None:
         until = f"until {to_text(told.pause.until)}" if told.pause.until else "until it is resumed"
-        yield Reason("L0", "pause", f"{told.owner.id} is paused {until}: {told.pause.why or 'no reason given'}")
+        whom = "everybody" if told.pause.agent == EVERYBODY else told.owner.id
+        yield Reason("L0", "pause", f"{whom} is paused {until}: {told.pause.why or 'no reason given'}")
     if told.owner.id in silent:
         since = to_text(silent[told.owner.id])
         yield Reason("L0", "silence", f"{told.owner.id} has left no receipt since {since}: a patrol agent acts for it")

@@ -75,7 +75,7 @@ class Outlook:
             if instant > self.judgement.now:
                 return Next(action, instant, waits)
             held = climb.due and climbed is not None and not climbed.steps
-            return Next(action, None, waits) if held else Next(action, instant)
+            return Next(action, None, f"{waits}; {_ways_out(incident)}") if held else Next(action, instant)
         return Next(why=self._why_nothing(task, climbed))
 
     def open_incident(self, task: Task) -> Incident | None:
@@ -90,6 +90,7 @@ class Outlook:
     def _climbs(self, task: Task) -> Iterator[tuple[datetime, Climb | None]]:
         """Where the task stands now, and at each later instant at which that may change as long as nobody moves."""
         now = self.judgement.now
+        # What a storm holds is asked about as if nothing did: `climbs` says that it does (rule T6).
         # A look that judged by the sources alone is followed by a beat that begins to remember (rules B5, T6).
         memory = replace(
             self.judgement.memory, incidents=tuple(_shown(each, now) for each in self._of(task)), without=False
@@ -133,6 +134,13 @@ def hold_on(memory: Memory, refs: Iterable[Ref], now: datetime) -> Hold | None:
     return max((hold for hold in holds if now < hold.until), key=lambda hold: hold.until, default=None)
 
 
+def _ways_out(incident: Incident | None) -> str:
+    """How a storm ends, which nothing ends by itself (rule T6); `incident` is the one on record."""
+    name = incident.id if incident is not None else "INCIDENT"
+    settle = f"`heartbeat resolve {name} --why …` if it needs nothing"
+    return f"{settle}, or raise `escalation.storm` in the roster to let them be recovered"
+
+
 def _carried_out(queued: Iterable[Entry], now: datetime) -> Next:
     """The first of the writes that wait in the outbox."""
     first = min(queued, key=lambda entry: (entry.due_at, entry.key))
@@ -148,7 +156,9 @@ def _action(climb: Climb, task: Task, charter: Charter) -> str:
 
 
 def _shown(incident: Incident, now: datetime) -> Incident:
-    """A nudge that its owner has not seen is shown now at the earliest."""
+    """A nudge that its owner has not seen is shown now at the earliest. Why an open one is held is left out."""
+    if incident.open:
+        incident = replace(incident, why="")
     if incident.open and incident.nudged_at is None and incident.taken(Step.NUDGE) is not None:
         return replace(incident, nudged_at=now)
     return incident

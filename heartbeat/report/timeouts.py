@@ -11,7 +11,7 @@ from heartbeat.memory import Incident, Step
 from heartbeat.policy import Policy
 from heartbeat.report.outlook import Next, Outlook
 from heartbeat.rules.activity import is_running
-from heartbeat.rules.stall import UNSEEN, Level, Stall
+from heartbeat.rules.stall import HELD, UNSEEN, Level, Stall
 from heartbeat.schedule.slots import current_slot
 from heartbeat.task import OwnerKind, Status, Task
 
@@ -38,6 +38,19 @@ class Unjudged:
 
     task: Task
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """A task that was quiet for `suspect_after` by the wall clock, of which less was watched (rule T6): it may stand
+    still, and nobody can say so yet.
+
+    `quiet` is since the last sign of life; where none was seen, since its records say they last changed.
+    """
+
+    task: Task
+    quiet: timedelta
+    idle: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,8 @@ class Report:
     """Whether there is anything to go by besides what the sources tell (rule B5)."""
     memory_lost: bool = False
     """Memory was lost and nobody has accepted that: who fell silent is not known (rule B7)."""
+    unwatched: tuple[Unwatched, ...] = ()
+    """The longest quiet first."""
 
     def count(self, level: Level) -> int:
         return sum(each.stall.level is level for each in self.timeouts)
@@ -86,6 +101,7 @@ def check(outlook: Outlook, *, sources: Sources, silent: Sequence[SilentAgent], 
     judgement, charter = outlook.judgement, outlook.charter
     found: list[Timeout] = []
     unjudged: list[Unjudged] = []
+    unwatched: list[Unwatched] = []
     checked = left_out = 0
     for task in judgement.tasks.values():
         if task.closed or (agent is not None and not _is_owned(task, agent)):
@@ -99,7 +115,11 @@ def check(outlook: Outlook, *, sources: Sources, silent: Sequence[SilentAgent], 
         else:
             checked += 1
             found += [_timeout(task, stall, policy, outlook)] if stall.level is not Level.NONE else []
+            quiet = _quiet(task, stall, judgement.now)
+            if _is_calm(stall) and stall.idle < policy.suspect_after <= quiet:
+                unwatched.append(Unwatched(task, quiet, stall.idle))
     found.sort(key=lambda each: (each.stall.level is not Level.CONFIRMED, -each.stall.idle, each.task.key))
+    unwatched.sort(key=lambda each: (-each.quiet, each.task.key))
     return Report(
         now=judgement.now,
         checked=checked,
@@ -110,6 +130,7 @@ def check(outlook: Outlook, *, sources: Sources, silent: Sequence[SilentAgent], 
         left_out=left_out,
         memory=not judgement.memory.without,
         memory_lost=judgement.memory.observing,
+        unwatched=tuple(unwatched),
     )
 
 
@@ -168,6 +189,19 @@ def _doubt(task: Task, stall: Stall | None) -> tuple[str, ...]:
         return tuple(each.message for each in stall.hindered_by(UNSEEN))
     strange = [item for item in task.items if item.status is Status.UNKNOWN and item.ref not in task.stale]
     return tuple(f"{item.key}: status {item.raw_status!r} is not known to heartbeat" for item in strange)
+
+
+def _is_calm(stall: Stall) -> bool:
+    """Not suspected, and neither out of sight nor declared to be quiet."""
+    return stall.level is Level.NONE and not stall.hindered_by(UNSEEN, HELD)
+
+
+def _quiet(task: Task, stall: Stall, now: datetime) -> timedelta:
+    """By the wall clock. A clock that began with the first look knows nothing of the time before: the records do."""
+    changes = [item.updated_at for item in task.items if item.updated_at is not None]
+    if stall.activity is not None or not changes:
+        return stall.quiet
+    return max(stall.quiet, now - max(changes))
 
 
 def _timeout(task: Task, stall: Stall, policy: Policy, outlook: Outlook) -> Timeout:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from heartbeat.action import OutputType
 from heartbeat.instants import to_text
+from heartbeat.memory import EVERYBODY
 from heartbeat.rules.rounds import Spend, limit_of, spend
 from heartbeat.task import CLOSED, NOBODY, Item, Owner, OwnerKind, Status
 from heartbeat.verbs.words import RULES, Begun, Command, Situation, Verb, plan_verb, word
@@ -43,8 +44,10 @@ def paused(command: Command, situation: Situation) -> tuple[Refusal, ...]:
     if pause is None:
         return ()
     until = f" until {to_text(pause.until)}" if pause.until else ""
-    reason = f"{command.agent} is paused{until}: {pause.why or 'no reason given'}"
-    return (Refusal(reason, f"whoever paused it ends that: heartbeat resume {command.agent}"),)
+    everybody = pause.agent == EVERYBODY
+    whom, end = ("everybody", "--all") if everybody else (command.agent, command.agent)
+    reason = f"{whom} is paused{until}: {pause.why or 'no reason given'}"
+    return (Refusal(reason, f"whoever paused {'them' if everybody else 'it'} ends that: heartbeat resume {end}"),)
 
 
 def _not_known(command: Command, situation: Situation) -> Iterator[Refusal]:
@@ -105,6 +108,10 @@ def _forbidden(command: Command, situation: Situation) -> Iterator[Refusal]:
         return
     others = list(_others(command, situation))
     yield from others
+    spent = situation.rounds is not None and situation.rounds.paused_at is not None
+    if command.verb is Verb.REJECT and task.status is Status.BLOCKED and spent:
+        yield Refusal(f"{name} is paused: its rounds are used up", _way_out(situation))
+        return
     if not others and not task.closed and task.status not in command.rule.on_tasks:
         possible = [verb for verb, rule in RULES.items() if task.status in rule.on_tasks]
         reason = f"{name} is {word(task.status)}, and `{command.verb}` is for what is {_any(command.rule.on_tasks)}"
@@ -116,8 +123,7 @@ def _way_out(situation: Situation) -> str:
     """How a blocked task goes on: whoever is in charge decides that, and no agent for itself (rule C2)."""
     if situation.rounds is not None and situation.rounds.paused_at is not None:
         return f"its rounds are used up; whoever is in charge may grant more: {_extending(situation)}"
-    blocked = [item for item in situation.open_items if situation.status(item) is Status.BLOCKED]
-    return f"once that is settled, set it back to todo at its origin: {', '.join(map(_record, blocked))}"
+    return f"once that is settled, `heartbeat reject {_typed(situation)} --why '…'` sets it back to todo"
 
 
 def _extending(situation: Situation) -> str:

@@ -90,12 +90,12 @@ RULES: Mapping[Verb, Rule] = {
         takes_outputs=True,
     ),
     Verb.REJECT: Rule(
-        on_tasks=frozenset({Status.IN_PROGRESS, Status.IN_REVIEW}),
-        on_items=frozenset({Status.IN_PROGRESS, Status.IN_REVIEW}),
+        on_tasks=frozenset({Status.IN_PROGRESS, Status.IN_REVIEW, Status.BLOCKED}),
+        on_items=frozenset({Status.IN_PROGRESS, Status.IN_REVIEW, Status.BLOCKED}),
         operation=Operation.MOVE,
         reached=Status.TODO,
         needs_why=True,
-        others=frozenset({Status.IN_REVIEW}),
+        others=frozenset({Status.IN_REVIEW, Status.BLOCKED}),
     ),
     Verb.BLOCK: Rule(
         on_tasks=frozenset({Status.TODO, Status.IN_PROGRESS, Status.IN_REVIEW}),

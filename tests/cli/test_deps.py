@@ -244,3 +244,12 @@ def test_dependencies_are_shown_where_nothing_can_be_written(team: Path, monkeyp
     before = tree(team)
     assert "BIZ-33" in heartbeat("deps", "BIZ-32", cwd=team).out
     assert tree(team) == before
+
+
+@pytest.mark.parametrize("words", [("deps",), ("deps", "--cycles"), ("deps", "--json")], ids=str)
+def test_S2_a_source_that_could_not_be_read_is_named_once(team: Path, words: tuple[str, ...]) -> None:
+    assert heartbeat(*words, cwd=team).err == ""
+    (team / "multica.json").write_text("{")
+    done = heartbeat(*words, cwd=team)
+    assert done.code == 0
+    assert [line.split()[1:3] for line in done.err.splitlines()] == [["multica", "failed"]]

@@ -250,3 +250,18 @@ def test_the_command_that_lifts_a_hold_can_be_typed_as_it_stands(team: Path) -> 
     done = heartbeat("hold", GOALS.id, "--for", "1h", "--why", "x", cwd=team)
     assert "`heartbeat hold 'BIZ 28;reboot' --end` lifts it" in done.out
     assert heartbeat("hold", "BIZ 28;reboot", "--end", cwd=team).out.endswith("held no longer\n")
+
+
+def test_the_command_that_ends_a_pause_can_be_typed_as_it_stands(team: Path) -> None:
+    with freeze_time(AT):
+        heartbeat("pause", "coo", "--why", "x", cwd=team)
+        assert "coo is paused (x)" in (told := heartbeat("tick", "coo", cwd=team).out)
+        assert "`heartbeat resume coo` ends it" in told
+        heartbeat("resume", "coo", cwd=team)
+        heartbeat("pause", "--all", "--why", "搬家", cwd=team)
+        assert "everybody is paused (搬家)" in (told := heartbeat("tick", "coo", cwd=team).out)
+        assert "`heartbeat resume --all` ends it" in told
+        reasons = heartbeat("explain", "BIZ-28", "--json", cwd=team).json["reasons"]
+    assert [each["message"] for each in reasons if each["about"] == "pause"] == [
+        "everybody is paused until it is resumed: 搬家"
+    ]

@@ -403,3 +403,12 @@ def test_B8_a_hostile_title_moves_no_cursor(team: Path) -> None:
         assert done.code == 0, done.err
         assert "BIZ-28" in done.out
         assert not set("\x1b\x07\x00\r\u202e") & set(done.out + done.err)
+
+
+@pytest.mark.parametrize("words", [("rounds",), ("rounds", "--json")], ids=str)
+def test_S2_a_source_that_could_not_be_read_is_named_once(team: Path, words: tuple[str, ...]) -> None:
+    assert heartbeat(*words, cwd=team).err == ""
+    (team / "multica.json").write_text("{")
+    done = heartbeat(*words, cwd=team)
+    assert done.code == 0
+    assert [line.split()[1:3] for line in done.err.splitlines()] == [["multica", "failed"]]

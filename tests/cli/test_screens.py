@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
 from syrupy.assertion import SnapshotAssertion
 
+from heartbeat.cli import tables
 from tests.support.command import heartbeat
 
 AT = "2026-11-21T04:00:00Z"
@@ -69,3 +72,15 @@ def test_a_screen_that_cannot_show_chinese_shows_something_else(team: Path) -> N
         command = [sys.executable, "-m", "heartbeat", "--roster", str(team / "agents.yaml"), *words]
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_terminal_that_is_narrow_loses_no_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    for columns, width in (("40", 100), ("100", 100), ("180", 180)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert tables.console().width == width

@@ -299,3 +299,15 @@ def test_the_screen_looks_as_it_did(team: Path, snapshot: SnapshotAssertion) -> 
     (team / "workboard.json").write_text("")
     done = at("04:35", "timeouts", "--fail-on", "suspected", team=team)
     assert done.out.replace(str(team), "<team>") == snapshot
+
+
+def test_T6_what_is_quiet_by_the_clock_alone_is_told_and_changes_no_exit_code(team: Path) -> None:
+    at("04:00", "tick", "--all", team=team)
+    done = at("04:00", "timeouts", team=team)
+    document = at("04:00", "timeouts", "--json", team=team).json
+    assert (done.code, document["exit_code"]) == (0, 0)
+    (found,) = document["unwatched"]
+    assert (found["title"], found["idle_seconds"]) == ("季度运营目标拆解", 0.0)
+    assert found["quiet_seconds"] >= 1200
+    assert "1 task was quiet for longer than suspect_after by the clock" in done.out
+    assert "heartbeat explain BIZ-28" in done.out

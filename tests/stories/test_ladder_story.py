@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -215,3 +216,19 @@ def test_L2_an_issue_is_blocked_by_us_and_stands_in_the_worklist_of_the_coo(tmp_
     staff.beats(144)
     assert operations(staff.world) == [Operation.RECOVER]
     assert len(issues.texts[one.ref]) == 1
+
+
+def test_T6_who_resolves_one_of_a_storm_does_not_let_the_others_go(tmp_path: Path) -> None:
+    cards = board(*(stuck(number) for number in range(1, 5)))
+    staff = team(ScriptedWorld(cards), tmp_path)
+    staff.tick()
+    staff.beats(8)
+    assert operations(staff.world) == []
+    assert [entry.action for entry in staff.store.log()].count("storm") == 1
+    one = staff.incidents[0]
+    staff.store.put_incident(replace(one, stage=Stage.ENDED, ending=Ending.RESOLVED, ended_at=staff.now))
+    staff.beats(8)
+    assert operations(staff.world) == [], "the storm holds until somebody decides about each, or allows as many"
+    staff.escalation = {"storm": 4}
+    staff.beats(2)
+    assert operations(staff.world) == [Operation.RECOVER] * 3

@@ -216,7 +216,7 @@ def test_every_refusal_writes_nothing_and_keeps_nothing(desk: Desk) -> None:
     with pytest.raises(RefusedError, match="waits: BIZ-77 is todo"):
         desk.say(Verb.START)
     desk.store.put_pause(Pause(EVERYBODY, NOW, None, "发布窗口", "Vincent"))
-    with pytest.raises(RefusedError, match="coo is paused: 发布窗口"):
+    with pytest.raises(RefusedError, match="everybody is paused: 发布窗口"):
         desk.say(Verb.NOTE, why="一")
     desk.store.drop_pause(EVERYBODY)
     with pytest.raises(RefusedError, match="belongs to coo, not to architect"):

@@ -227,6 +227,20 @@ def test_T6_what_was_not_watched_puts_the_recovery_off(tmp_path: Path) -> None:
     assert following(staff) == Next("recover", staff.now + 27 * MINUTE)
 
 
+def test_T6_what_was_quiet_by_the_clock_alone_is_told_and_not_suspected(tmp_path: Path) -> None:
+    staff = team(tmp_path, board(stuck()))
+    staff.tick()
+    assert report(staff).unwatched == ()
+    staff.pass_time(timedelta(hours=2))
+    staff.tick()
+    found = report(staff)
+    assert (found.checked, found.timeouts) == (1, ())
+    (each,) = found.unwatched
+    assert each.quiet >= timedelta(hours=2) > 60 * MINUTE > each.idle
+    staff.store.put_hold(Hold(stuck().ref, staff.now, staff.now + 30 * MINUTE, "a long migration"))
+    assert report(staff).unwatched == ()
+
+
 def test_T4_a_looping_worker_is_nudged_when_its_runtime_is_over(tmp_path: Path) -> None:
     cards = board(stuck())
     staff = team(tmp_path, cards)
@@ -255,7 +269,11 @@ def test_T6_too_many_at_once_wait_for_somebody(tmp_path: Path) -> None:
     staff.beats(3)
     told = following(staff, 3)
     assert (told.action, told.at) == ("recover", None)
-    assert told.why == "5 tasks are due at once, more than 3: one alarm instead"
+    because, _, ways_out = told.why.partition("; ")
+    assert because == "5 tasks were due at once, more than 3: one alarm instead"
+    (incident,) = [each for each in staff.store.incidents() if stuck(3).ref in each.refs]
+    assert f"`heartbeat resolve {incident.id} --why …`" in ways_out
+    assert "`escalation.storm`" in ways_out
 
 
 def test_L4_a_step_that_was_decided_and_not_carried_out_is_due_when_it_is_tried_again(tmp_path: Path) -> None:

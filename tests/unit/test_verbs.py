@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from heartbeat.action import Operation, Output, OutputType, Voice
 from heartbeat.actions import entry_of
 from heartbeat.errors import UsageError
-from heartbeat.memory import Pause, Rounds
+from heartbeat.memory import EVERYBODY, Pause, Rounds
 from heartbeat.merge import merge
 from heartbeat.store.port import Entry, EntryState
 from heartbeat.task import CLOSED, NOBODY, Item, Link, Owner, OwnerKind, Ref, Status, Task
@@ -66,7 +66,7 @@ TABLE = {
     Verb.START: {S.TODO: "claim", S.IN_PROGRESS: "already"},
     Verb.DONE: {S.IN_PROGRESS: "done", S.IN_REVIEW: "done"},
     Verb.REVIEW: {S.IN_PROGRESS: "move"},
-    Verb.REJECT: {S.IN_PROGRESS: "move", S.IN_REVIEW: "move"},
+    Verb.REJECT: {S.IN_PROGRESS: "move", S.IN_REVIEW: "move", S.BLOCKED: "move"},
     Verb.BLOCK: {S.TODO: "block", S.IN_PROGRESS: "block", S.IN_REVIEW: "block"},
     Verb.NOTE: dict.fromkeys(set(Status) - {S.UNKNOWN}, "comment"),
 }
@@ -187,7 +187,7 @@ def test_M4_nothing_but_a_note_is_done_to_a_task_that_is_split(verb: Verb) -> No
 def test_C2_a_blocked_task_says_how_it_goes_on() -> None:
     item = card(1, "写报告", S.BLOCKED)
     (refusal,) = refusals(command(Verb.START), situation(item))
-    assert "set it back to todo at its origin: 00000001 (workboard)" in refusal.advice
+    assert "heartbeat reject 00000001 --why" in refusal.advice
     spent = Rounds(item.ref, used=POLICY.max_rounds, paused_at=NOW)
     (refusal,) = refusals(command(Verb.START), situation(item, rounds=spent))
     assert "heartbeat rounds extend 00000001 20" in refusal.advice
@@ -198,6 +198,14 @@ def test_a_pause_holds_every_verb(verb: Verb) -> None:
     pause = Pause("coo", NOW, NOW + timedelta(hours=1), "发布窗口", "Vincent")
     (refusal,) = refusals(command(verb), situation(card(1, "写报告", next(iter(TABLE[verb]))), pause=pause))
     assert refusal.reason == "coo is paused until 2026-11-21T05:00:00.000Z: 发布窗口"
+    assert refusal.advice.endswith("heartbeat resume coo")
+
+
+def test_a_pause_of_everybody_is_ended_for_everybody() -> None:
+    pause = Pause(EVERYBODY, NOW, None, "搬家", "Vincent")
+    (refusal,) = refusals(command(Verb.START), situation(card(1, "写报告"), pause=pause))
+    assert refusal.reason == "everybody is paused: 搬家"
+    assert refusal.advice.endswith("heartbeat resume --all")
 
 
 def test_D4_a_task_that_waits_is_not_started_but_one_in_progress_goes_on() -> None:
