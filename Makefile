@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## the main job on a packaged sample team
 	@$(BIN)/heartbeat demo
 
 test: $(INSTALLED) ## all tests that need nothing but Python
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 check: lint types imports wheel ## style, types, architecture, and the built wheel
 

@@ -69,6 +69,9 @@ def _end_stragglers(root: str, patience: float) -> None:
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    gone_by = time.monotonic() + patience
+    while left and any(processes_at_home(root)) and time.monotonic() < gone_by:
+        time.sleep(0.05)
 
 
 def processes_at_home(home: str) -> Iterator[int]:

@@ -65,8 +65,8 @@ def test_S9_a_box_is_ticked_and_nothing_else_changes(tmp_path: Path, before: byt
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_S9_an_edit_changes_one_lines_bytes_in_any_file(tmp_path: Path, data: bytes, draws: st.DataObject) -> None:
     tasks = read_tasks(data).tasks
-    if not tasks:
-        return
+    if not tasks or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return  # the second is UTF-16, which is refused
     task = draws.draw(st.sampled_from(tasks))
     line = data[task.start : task.end]
     change = draws.draw(st.sampled_from([tick, partial(set_box, character="⛔"), partial(annotate, text="seen")]))
