@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from heartbeat.action import Level, Message, Operation, Voice, Write
+from heartbeat.action import Expectation, Level, Message, Operation, Voice, Write
 from heartbeat.deadline import Deadline
 from heartbeat.landing import assumed_own, expected_of, has_landed, shows
 from heartbeat.memory import Incident, Step, StepOutcome
@@ -112,7 +113,7 @@ def carry_out(
         hand = _Hand(store, roster, environment, clock, deadline, build)
         sorted_ = _Sorted()
         for entry in store.entries(kind=EntryKind.WRITE, states=UNFINISHED):
-            if not is_due(entry, clock()) or (only is not None and entry.key not in only) or not allowed(entry):
+            if not entry.is_due(clock()) or (only is not None and entry.key not in only) or not allowed(entry):
                 continue
             if deadline.left() < _LEAST_TIME:
                 break
@@ -194,29 +195,24 @@ class _Hand:
         look = writer.look(write.ref, owner, self._deadline, self._clock())
         if look.item is None:
             raise ConflictError(f"{write.ref} is not there any more")
-        landed, own = repeated and has_landed(write, look), self._store.own()
-        objected = objections(
-            expected_of(write, look) if repeated else write.expect,
-            look.item,
+        landed = repeated and has_landed(write, look)
+        expect = expected_of(write, look) if repeated else write.expect
+        judged = partial(
+            objections,
+            item=look.item,
             evidence=look.evidence,
             claimant=look.claimant,
             active=look.active,
-            own=own,
+            own=self._store.own(),
         )
-        if landed and objected and shows(write, look.item):
+        changed, runs = judged(replace(expect, no_run=False)), judged(Expectation(no_run=expect.no_run))
+        if landed and (changed or runs) and shows(write, look.item):
             self._own(write, assumed_own(write, look))
             return "found: an earlier attempt had taken effect"
-        if objected and not objections(
-            replace(expected_of(write, look) if repeated else write.expect, no_run=False),
-            look.item,
-            evidence=look.evidence,
-            claimant=look.claimant,
-            active=look.active,
-            own=own,
-        ):
-            raise _RunError("; ".join(objected))
-        if objected:
-            raise ConflictError("; ".join(objected))
+        if changed:
+            raise ConflictError("; ".join((*changed, *runs)))
+        if runs:
+            raise _RunError("; ".join(runs))
         written = writer.apply(write, look, self._deadline, self._clock())
         # The writer tells only what it did now; what the attempt that nobody answered for had done is ours as well.
         self._own(write, (*written.evidence_ids, *(assumed_own(write, look) if repeated else ())))
@@ -267,11 +263,6 @@ class _Hand:
 
 class _RunError(ConflictError):
     """Nothing but a run stands against it: a run that is active, or of which nothing can be known (rule T7)."""
-
-
-def is_due(entry: Entry, now: datetime) -> bool:
-    """Whether its time has come. One that was made later than now waits for no clock that was set back (rule B6)."""
-    return entry.due_at <= now or entry.created_at > now
 
 
 HINDERED = "hindered by a run"

@@ -18,7 +18,7 @@ from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
 from heartbeat.errors import StateError
 from heartbeat.instants import CLOCK_SKEW
-from heartbeat.memory import EVERYBODY
+from heartbeat.memory import Memory
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
 from heartbeat.notify.inbox import inbox, lately_shown
@@ -183,9 +183,8 @@ class _Room:
 
     def _paused(self, entry: Entry) -> bool:
         """Whether a pause stands for whose work it is, also one that was declared since the write was planned."""
-        now, owner = self.clock(), str(entry.payload.get("owner", ["", ""])[1])
-        standing = (pause for pause in self.store.pauses() if pause.agent in (owner, EVERYBODY))
-        return any(pause.until is None or now < pause.until for pause in standing)
+        owner = str(entry.payload.get("owner", ["", ""])[1])
+        return Memory(pauses=self.store.pauses()).paused(owner, self.clock()) is not None
 
     def _withdrawn(self, observation: Observation, entry: Entry) -> str:
         """Why a write of the rules is not wanted any more, whatever was planned once (rules R3a, T5, B7)."""

@@ -128,9 +128,7 @@ class _Delivery:
         self.handed_on = set()
         due: dict[str, list[Entry]] = {}
         for entry in self._store.entries(kind=EntryKind.MESSAGE, states=UNFINISHED):
-            # One that was made later than now waits for no clock that was set back (rule B6).
-            is_due = entry.due_at <= self._now or entry.created_at > self._now
-            if is_due and (targets is None or entry.target in targets):
+            if entry.is_due(self._now) and (targets is None or entry.target in targets):
                 due.setdefault(entry.target, []).append(entry)
         for name, entries in sorted(due.items(), key=lambda each: -max(level_of(entry).rank for entry in each[1])):
             self._serve(name, entries)

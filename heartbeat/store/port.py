@@ -123,6 +123,10 @@ class Entry:
     error: str = ""
     result: str = ""
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether its time has come. What was made later than now waits for no clock that was set back (rule B6)."""
+        return self.due_at <= now or self.created_at > now
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
