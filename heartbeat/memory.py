@@ -115,6 +115,7 @@ class Incident:
 
     `number` counts the task's recoveries within the window, this one included; 0 while it has not come so far.
     `nudged_at` is when the nudge was shown to its owner by a receipt, or put where nobody can show it (rule T6).
+    `storm` is how many were due in the storm that it is held in, 0 where it is in none.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Incident:
     ended_at: datetime | None = None
     ending: Ending | None = None
     why: str = ""
+    storm: int = 0
 
     @property
     def open(self) -> bool:

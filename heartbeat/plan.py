@@ -24,9 +24,6 @@ from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
 
 _DAY = timedelta(days=1)
 
-_STORM = "held in a storm of "
-"""How an incident says that it is part of a storm, followed by how many there were."""
-
 
 @dataclass(frozen=True, slots=True)
 class Acting:
@@ -125,13 +122,12 @@ class _Planner:
         )
         if held.incident is None:
             return held
-        return replace(held, incident=replace(held.incident, why=f"{_STORM}{size}"))
+        return replace(held, incident=replace(held.incident, storm=size))
 
     def _storm_of(self, task: Task) -> int:
         """How many were due in the storm that the task is part of; 0 where it is part of none."""
         incident = self._incident_of(task)
-        size = incident.why.removeprefix(_STORM) if incident is not None and incident.why.startswith(_STORM) else "0"
-        return int(size) if size.isdecimal() else 0
+        return incident.storm if incident is not None else 0
 
     def _climbs(self) -> dict[str, Climb]:
         """Every task with a stall or an open incident, in the order of work."""

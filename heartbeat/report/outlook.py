@@ -156,9 +156,9 @@ def _action(climb: Climb, task: Task, charter: Charter) -> str:
 
 
 def _shown(incident: Incident, now: datetime) -> Incident:
-    """A nudge that its owner has not seen is shown now at the earliest. Why an open one is held is left out."""
+    """A nudge that its owner has not seen is shown now at the earliest. What holds an open one is left out here."""
     if incident.open:
-        incident = replace(incident, why="")
+        incident = replace(incident, why="", storm=0)
     if incident.open and incident.nudged_at is None and incident.taken(Step.NUDGE) is not None:
         return replace(incident, nudged_at=now)
     return incident

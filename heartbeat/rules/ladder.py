@@ -169,7 +169,7 @@ def climb(
     if move is None:
         return Climb(incident, (), situation, waits)
     steps = () if allowed is Recovery.OBSERVE else move.steps
-    after = _with_steps(replace(incident, stage=move.stage, why=""), steps, number, silent, now)
+    after = _with_steps(replace(incident, stage=move.stage, why="", storm=0), steps, number, silent, now)
     return Climb(after, steps, situation, waits)
 
 

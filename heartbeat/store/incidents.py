@@ -24,7 +24,7 @@ from heartbeat.task import Owner, OwnerKind, Ref
 
 _INCIDENT_COLUMNS = (
     "incident, source, id, refs, epoch, title, owner_kind, owner_id, opened_at, stage, number, steps, nudged_at, "
-    "recovered_at, ended_at, ending, why"
+    "recovered_at, ended_at, ending, why, storm"
 )
 
 
@@ -97,6 +97,7 @@ def _incident_values(incident: Incident) -> tuple[Any, ...]:
         stamp_if_any(incident.ended_at),
         None if incident.ending is None else incident.ending.value,
         bound(incident.why),
+        incident.storm,
     )
 
 
@@ -120,6 +121,7 @@ def _incident(row: tuple[Any, ...]) -> Incident:
         ended_at=instant_if_any(row[14]),
         ending=None if row[15] is None else Ending(row[15]),
         why=text(row[16]),
+        storm=number(row[17]),
     )
 
 

@@ -138,7 +138,8 @@ MIGRATIONS: tuple[Migration, ...] = (
                 recovered_at TEXT,
                 ended_at TEXT,
                 ending,
-                why NOT NULL
+                why NOT NULL,
+                storm INTEGER NOT NULL
             ) WITHOUT ROWID""",
             """CREATE TABLE rounds (
                 source NOT NULL,

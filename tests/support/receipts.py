@@ -91,6 +91,7 @@ INCIDENT = Incident(
     nudged_at=NOW + MINUTE,
     recovered_at=NOW + 15 * MINUTE,
     why="idle for 45 minutes",
+    storm=4,
 )
 
 ROUNDS = Rounds(
