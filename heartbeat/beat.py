@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
+from heartbeat.schedule.due import due, next_due
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.locks import Lock, try_exclusive
 from heartbeat.store.port import Entry, Receipt, Store
@@ -87,6 +88,8 @@ class Tick:
     plan: Plan = field(default_factory=Plan)
     carried: Carried = field(default_factory=Carried)
     delivered: Delivered | None = None
+    resting: Mapping[str, datetime] = field(default_factory=dict)
+    """Who was asked for and is not due yet, and when it is; by agent id."""
 
 
 def tick(
@@ -99,18 +102,32 @@ def tick(
     *,
     clock: Callable[[], datetime],
     fresh: bool = False,
+    only_due: bool = False,
     peers: Peers | None = None,
     deadline: Deadline | None = None,
 ) -> Tick:
-    """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1)."""
+    """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1);
+    with `only_due` so is one whose slot is answered already, and nothing is read where that is everybody (rule B2).
+    """
     started = clock()
+    if only_due:
+        agents, resting = _who_is_due(roster, agents, store, started)
+        if not agents:
+            return Tick(None, (), resting=resting)
+    else:
+        resting = {}
     with ExitStack() as held:
         taken = {
             agent.id: held.enter_context(try_exclusive(locks / f"{agent.id}.lock", purpose="tick")) for agent in agents
         }
-        free = [agent for agent in agents if taken[agent.id].held]
+        free: Sequence[Agent] = [agent for agent in agents if taken[agent.id].held]
+        if only_due:
+            # Another tick may have answered a slot while this one came to the lock.
+            free, answered = _who_is_due(roster, free, store, started)
+            resting |= answered
+            agents = [agent for agent in agents if agent.id not in answered]
         if not free:
-            return Tick(None, tuple(_skip(agent, taken[agent.id]) for agent in agents))
+            return Tick(None, tuple(_skip(agent, taken[agent.id]) for agent in agents), resting=resting)
         room = _Room(roster, free, environment, store, locks, clock, peers or Peers())
         try:
             until = deadline or patience([agent.policy for agent in free])
@@ -122,7 +139,22 @@ def tick(
             raise
         beats = {beat.agent.id: beat for beat in done.beats}
         every = tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents)
-        return Tick(done.observation, every, done.plan, done.carried, done.delivered)
+        return replace(done, beats=every, resting=resting)
+
+
+def _who_is_due(
+    roster: Roster, agents: Sequence[Agent], store: Store, now: datetime
+) -> tuple[Sequence[Agent], dict[str, datetime]]:
+    """Those whose slot has come, and when the others are due."""
+    last = {agent: receipt.started_at for agent, receipt in store.last_receipts().items()}
+    ready = due(agents, roster.timezone, last, now)
+    names = {agent.id for agent in ready}
+    resting = {
+        agent.id: next_due(agent.policy, roster.timezone, last.get(agent.id), now)
+        for agent in agents
+        if agent.id not in names
+    }
+    return ready, resting
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +197,9 @@ class _Room:
         )
         beats = tuple(self._beat(observation, agent, started, carried) for agent in self.agents)
         shown = {beat.agent.id: beat.inbox for beat in beats}
-        record_beats(self.store, self.roster, [beat.receipt for beat in beats if beat.receipt], shown, self.clock())
+        receipts = [beat.receipt for beat in beats if beat.receipt]
+        kept = {each.agent: each for each in record_beats(self.store, self.roster, receipts, shown, self.clock())}
+        beats = tuple(replace(beat, receipt=kept[beat.agent.id]) for beat in beats)
         return Tick(observation, beats, planned, carried, delivered)
 
     def _carry_out(self, observation: Observation, deadline: Deadline) -> Carried:

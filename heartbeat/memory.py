@@ -52,6 +52,30 @@ class Window:
     until: datetime
 
 
+class MissReason(StrEnum):
+    """Why a slot has no receipt of its own (rule B2)."""
+
+    COALESCED = "coalesced"
+    """Nobody beat at its time; the next beat ran in its place."""
+    BUSY = "busy"
+    """The beat before it was still running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Slots of one agent, next to each other, that passed without a receipt: the misfires of a scheduler (rule B2).
+
+    `first` and `last` are slots too; `count` is how many there are, at least: beyond ten thousand nobody counts.
+    """
+
+    agent: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: MissReason
+    noted_at: datetime
+
+
 class Step(StrEnum):
     """One rung of the ladder (rules L1 to L3)."""
 

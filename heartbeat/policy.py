@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+
+_MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
 
 
 class ParentRule(StrEnum):
@@ -40,6 +44,9 @@ class Policy:
     recovery: Recovery
     dispatch: str
     require_output: bool
+    anchor: timedelta = timedelta(0)
+    """How far this agent's slots lie behind the multiples of `every`, so that a team does not beat at once (rule B2).
+    A cron expression has none: it says itself when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +107,14 @@ class Charter:
         if member is None:
             member = next((self.members[name] for name in self.patrols), None)
         return None if member is None else member.policy
+
+
+def anchor_of(agent: str, every: timedelta) -> timedelta:
+    """How far an agent's slots lie behind the multiples of `every`: the same everywhere and always, and spread over the
+    team. Whole minutes where `every` is a number of them, since a crontab knows no others, and never 0, where the herd
+    of everybody else's jobs is.
+    """
+    chance = int.from_bytes(hashlib.sha256(agent.encode()).digest()[:8])
+    unit = _MINUTE if every % _MINUTE == timedelta(0) else _SECOND
+    places = every // unit
+    return unit * (1 + chance % (places - 1)) if places > 1 else timedelta(0)

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from heartbeat.actions import entry_of
-from heartbeat.memory import Incident, Rounds, Step, StepOutcome
+from heartbeat.memory import Incident, Miss, MissReason, Rounds, Step, StepOutcome
 from heartbeat.notify.inbox import shown
 from heartbeat.notify.roles import addressed
 from heartbeat.observation import Observation
 from heartbeat.plan import Plan
 from heartbeat.receipt import failure_receipt
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.schedule.due import passed_over
 from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Receipt, Store
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.systems.base import ReadStatus
@@ -121,14 +122,15 @@ def _entries(observation: Observation, plan: Plan, at: datetime) -> Iterable[Ent
 
 def record_beats(
     store: Store, roster: Roster, receipts: Sequence[Receipt], shown_to: Mapping[str, Sequence[Entry]], at: datetime
-) -> None:
+) -> tuple[Receipt, ...]:
     """The receipts, and with them that the messages on top of the worklists were shown (rule L1). One transaction.
 
-    `shown_to` is by agent id.
+    `shown_to` is by agent id. Returns the receipts as they are on record.
     """
+    kept = []
     with store.transaction():
         for receipt in receipts:
-            store.add_receipt(receipt)
+            kept.append(_keep(store, roster, receipt, at))
             entries = shown_to.get(receipt.agent, ())
             shown(store, (entry.key for entry in entries), receipt.id, at)
             for entry in entries:
@@ -136,6 +138,29 @@ def record_beats(
         retention = roster.extra.get("retention")
         if isinstance(retention, timedelta):
             store.forget_before(at - max(retention, _SHORTEST_RETENTION))
+    return tuple(kept)
+
+
+def _keep(store: Store, roster: Roster, receipt: Receipt, at: datetime) -> Receipt:
+    """A receipt, and the slots that passed before it without one (rule B2).
+
+    A slot has one receipt (invariant I6): a further beat within it, by hand or after the clock was set back, has none.
+    """
+    if receipt.slot is not None and store.slot_taken(receipt.agent, receipt.slot):
+        receipt = replace(receipt, slot=None)
+    if receipt.slot is not None:
+        before = store.last_slot(receipt.agent, receipt.slot)
+        span = passed_over(roster.agents[receipt.agent].policy, roster.timezone, before, receipt.slot)
+        if span is not None:
+            reason = _why_missed(store.last_receipt(receipt.agent), span.first)
+            store.note_misses([Miss(receipt.agent, span.first, span.last, span.count, reason, at)])
+    store.add_receipt(receipt)
+    return receipt
+
+
+def _why_missed(last: Receipt | None, first: datetime) -> MissReason:
+    busy = last is not None and last.started_at <= first < last.ended_at
+    return MissReason.BUSY if busy else MissReason.COALESCED
 
 
 def _nudged(store: Store, entry: Entry, at: datetime) -> None:
@@ -160,4 +185,4 @@ def record_failure(
     """A beat that failed is on record too; the failure itself goes on to the caller."""
     with store.transaction():
         for agent in agents:
-            store.add_receipt(failure_receipt(roster, agent, started, ended, error))
+            _keep(store, roster, failure_receipt(roster, agent, started, ended, error), ended)

@@ -12,11 +12,10 @@ from heartbeat.policy import Policy
 from heartbeat.report.outlook import Next, Outlook
 from heartbeat.rules.activity import is_running
 from heartbeat.rules.stall import HELD, UNSEEN, Level, Stall
-from heartbeat.schedule.slots import current_slot
+from heartbeat.schedule.slots import current_slot, next_slot
 from heartbeat.task import OwnerKind, Status, Task
 
 _MICROSECOND = timedelta(microseconds=1)
-_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,20 +227,5 @@ def silent_agents(
             continue
         before = current_slot(policy, timezone, current_slot(policy, timezone, now) - _MICROSECOND)
         if last < before:
-            found.append(SilentAgent(agent, last, _first_slot_after(last, before, policy, timezone)))
+            found.append(SilentAgent(agent, last, next_slot(policy, timezone, last)))
     return tuple(found)
-
-
-def _first_slot_after(instant: datetime, slot: datetime, policy: Policy, timezone: str) -> datetime:
-    """The earliest slot later than `instant`; `slot` is one of them."""
-    if policy.cron is None:
-        return current_slot(policy, timezone, instant) + policy.every
-    early, late = instant, slot
-    while late - early > _SECOND:
-        middle = early + (late - early) / 2
-        found = current_slot(policy, timezone, middle)
-        if found > instant:
-            late = found
-        else:
-            early = middle
-    return late

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.errors import RosterError, UsageError
-from heartbeat.policy import ParentRule, Policy, Recovery
+from heartbeat.policy import ParentRule, Policy, Recovery, anchor_of
 from heartbeat.roster.classes import agent_values, class_values
 from heartbeat.roster.document import MAX_BYTES, Document, Mark, Problem, read_document
 from heartbeat.roster.model import Agent, Operator, Roster
@@ -177,7 +177,7 @@ def _agent(name: str, section: AgentSection, parts: Parts, top: TopSection) -> A
         name=section.name or name,
         class_id=section.class_id,
         class_label=label,
-        policy=_policy(values, top),
+        policy=_policy(name, values, top),
         workspace=section.workspace or _workspace(name, top.workspaces),
         multica_id=section.multica_id,
         patrol=section.patrol,
@@ -187,7 +187,7 @@ def _agent(name: str, section: AgentSection, parts: Parts, top: TopSection) -> A
     )
 
 
-def _policy(values: Mapping[str, Any], top: TopSection) -> Policy:
+def _policy(name: str, values: Mapping[str, Any], top: TopSection) -> Policy:
     def durations(key: str) -> timedelta:
         duration: timedelta = values[key]
         return duration
@@ -204,6 +204,7 @@ def _policy(values: Mapping[str, Any], top: TopSection) -> Policy:
         recovery=Recovery(values.get("recovery") or top.recovery or "notify"),
         dispatch=values.get("dispatch") or top.dispatch or "none",
         require_output=bool(values.get("require_output", top.require_output)),
+        anchor=timedelta(0) if values.get("cron") else anchor_of(name, durations("every")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from heartbeat.policy import Policy
@@ -9,19 +10,72 @@ from heartbeat.policy import Policy
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
+_FAR = timedelta(days=366 * 8 + 1)
+"""No expression leaves out more: the 29th of February is the rarest day, and 1896 to 1904 lies behind us."""
+
+MOST_COUNTED = 10_000
+"""More slots that passed are not counted one by one: years of them would keep the next beat waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Slots next to each other. `count` is exact up to `MOST_COUNTED`, and at least that beyond."""
+
+    first: datetime
+    last: datetime
+    count: int
 
 
 def current_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
     """The latest slot that is not after `now`, in UTC.
 
-    `every` counts from the epoch; a `cron` expression is read in the roster's time zone and turned into UTC at once.
+    `every` counts from the epoch and the agent's anchor; a `cron` expression is read in the roster's time zone and
+    turned into UTC at once.
     """
     now = now.astimezone(UTC)
     if policy.cron is None:
-        return now - (now - _EPOCH) % policy.every
+        return now - (now - _EPOCH - policy.anchor) % policy.every
     from zoneinfo import ZoneInfo
 
     return _latest(policy.cron, ZoneInfo(timezone), now)
+
+
+def next_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
+    """The earliest slot after `now`, in UTC: the instant at which `current_slot` becomes another one."""
+    now = now.astimezone(UTC)
+    current = current_slot(policy, timezone, now)
+    if policy.cron is None:
+        return current + policy.every
+    before, after, step = now, now, _MINUTE
+    while (found := current_slot(policy, timezone, after)) <= now:
+        if step > 2 * _FAR:
+            raise ValueError(f"cron {policy.cron!r} names no instant after {now.isoformat()}")
+        before, after, step = after, after + step, step * 2
+    while found != after and after - before > _TICK:
+        middle = before + (after - before) / 2
+        slot = current_slot(policy, timezone, middle)
+        if slot > now:
+            after, found = middle, slot
+        else:
+            before = middle
+    return found
+
+
+def slots_between(policy: Policy, timezone: str, after: datetime, before: datetime) -> Span | None:
+    """The slots later than `after` and earlier than `before`; None where there are none."""
+    last = current_slot(policy, timezone, before - _TICK)
+    if last <= after:
+        return None
+    first = next_slot(policy, timezone, after)
+    if policy.cron is None:
+        return Span(first, last, (last - first) // policy.every + 1)
+    count, slot = 1, last
+    while slot > first and count < MOST_COUNTED:
+        slot = current_slot(policy, timezone, slot - _TICK)
+        count += 1
+    return Span(first, last, count)
 
 
 def _latest(cron: str, zone: tzinfo, now: datetime) -> datetime:

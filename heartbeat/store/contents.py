@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds, Window
+from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.store.port import UNFINISHED, Entry, Link, LogEntry, Receipt, Tombstone, from_json, to_json, utc
 from heartbeat.task import Ref
 
@@ -40,6 +40,7 @@ class Contents:
     """By sequence, in order."""
     logged: int = 0
     """The newest sequence ever given."""
+    misses: dict[tuple[str, datetime], Miss] = field(default_factory=dict)
     tombstone: Tombstone | None = None
 
     def copy(self) -> Contents:
@@ -73,6 +74,7 @@ class Contents:
                     lambda entry: entry.state not in UNFINISHED and (entry.finished_at or entry.created_at) < limit,
                 ),
                 _drop(self.log, lambda entry: entry.at < limit),
+                _drop(self.misses, lambda miss: miss.last < limit),
             )
         )
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds, Window
+from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.store.contents import Contents, kept
 from heartbeat.store.port import (
     SIGHTING_REFRESH,
@@ -80,6 +80,36 @@ class MemoryStore:
 
     def last_receipts(self) -> Mapping[str, Receipt]:
         return self._contents.newest_receipts()
+
+    def slot_taken(self, agent: str, slot: datetime) -> bool:
+        asked = utc(slot)
+        return any(receipt.agent == agent and receipt.slot == asked for receipt in self._contents.receipts.values())
+
+    def last_slot(self, agent: str, until: datetime) -> datetime | None:
+        limit = utc(until)
+        answered = (
+            receipt.slot
+            for receipt in self._contents.receipts.values()
+            if receipt.agent == agent and receipt.slot is not None and receipt.slot <= limit
+        )
+        return max((*answered, *self._missed(agent, limit)), default=None)
+
+    def note_misses(self, misses: Iterable[Miss]) -> None:
+        self._refuse_if_read_only()
+        self._contents.misses |= {(miss.agent, miss.first): miss for miss in map(kept, misses)}
+
+    def misses(
+        self, agent: str | None = None, *, since: datetime | None = None, limit: int | None = None
+    ) -> tuple[Miss, ...]:
+        start = None if since is None else utc(since)
+        found = [
+            miss
+            for miss in self._contents.misses.values()
+            if (agent is None or miss.agent == agent) and (start is None or miss.last >= start)
+        ]
+        by_agent = sorted(found, key=lambda miss: (miss.agent, miss.first))
+        newest = sorted(by_agent, key=lambda miss: miss.last, reverse=True)
+        return tuple(newest[: None if limit is None else max(0, limit)])
 
     def remember_links(self, links: Iterable[Link]) -> None:
         self._refuse_if_read_only()
@@ -303,6 +333,14 @@ class MemoryStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _missed(self, agent: str, limit: datetime) -> list[datetime]:
+        """The latest slot, not after `limit`, of each miss of an agent."""
+        return [
+            min(miss.last, limit)
+            for miss in self._contents.misses.values()
+            if miss.agent == agent and miss.first <= limit
+        ]
 
     def _newest_first(self) -> Iterator[Receipt]:
         return reversed(self._contents.receipts.values())

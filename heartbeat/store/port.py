@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from heartbeat.errors import StateError
-from heartbeat.memory import Clock, Hold, Incident, Pause, Rounds, Window
+from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.task import Ref
 
 Outcome = Literal["done", "degraded", "failed", "skipped"]
@@ -176,6 +176,24 @@ class Store(Protocol):
         """The newest receipt of each agent that has one, by agent id."""
         ...
 
+    def slot_taken(self, agent: str, slot: datetime) -> bool:
+        """Whether a receipt answers this very slot (invariant I6)."""
+        ...
+
+    def last_slot(self, agent: str, until: datetime) -> datetime | None:
+        """The latest slot, not after `until`, that is on record: with a receipt, or within a miss (rule B2)."""
+        ...
+
+    def note_misses(self, misses: Iterable[Miss]) -> None:
+        """Keeps each; one with the same agent and first slot is replaced."""
+        ...
+
+    def misses(
+        self, agent: str | None = None, *, since: datetime | None = None, limit: int | None = None
+    ) -> tuple[Miss, ...]:
+        """The latest slots first; with `since` those whose last slot is not earlier."""
+        ...
+
     def remember_links(self, links: Iterable[Link]) -> None:
         """Keeps those whose pair is new; a pair that is known keeps its first `via` and `made_at`."""
         ...
@@ -211,9 +229,10 @@ class Store(Protocol):
     def forget_before(self, instant: datetime) -> int:
         """Retention: drops receipts that started earlier, except each agent's newest; refs last noted earlier; log
         entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
-        that ran out earlier; clocks last seen earlier; and rounds when the newest of all that is known of their item
-        is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds that nothing dates stay. Own
-        writes on a ref stay, however old, while it has a clock or stands in an open incident: its source still shows
+        that ran out earlier; misses whose last slot is earlier; clocks last seen earlier; and rounds when the newest of
+        all that is known of their item is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds
+        that nothing dates stay. Own writes on a ref stay, however old, while it has a clock or stands in an open
+        incident: its source still shows
         them, and forgotten they would be somebody else's (rule T2).
 
         Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads,

@@ -206,6 +206,22 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX log_by_task ON log (task, sequence)",
         ),
     ),
+    Migration(
+        "misses",
+        (
+            """CREATE TABLE misses (
+                agent NOT NULL,
+                first TEXT NOT NULL,
+                last TEXT NOT NULL,
+                count INTEGER NOT NULL,
+                reason TEXT NOT NULL,
+                noted_at TEXT NOT NULL,
+                PRIMARY KEY (agent, first)
+            ) WITHOUT ROWID""",
+            "CREATE INDEX misses_by_last ON misses (agent, last)",
+            "CREATE INDEX receipts_by_slot ON receipts (agent, slot)",
+        ),
+    ),
 )
 
 

@@ -30,6 +30,7 @@ from heartbeat.store.schema import (
     text,
     text_if_any,
 )
+from heartbeat.store.slots import SlotTables
 from heartbeat.task import Ref
 
 _RECEIPT_COLUMNS = (
@@ -53,6 +54,7 @@ _RETENTION: tuple[str, ...] = (
     "DELETE FROM pauses WHERE until < ?",
     "DELETE FROM outbox WHERE state NOT IN ('pending', 'claimed') AND coalesce(finished_at, created_at) < ?",
     "DELETE FROM log WHERE at < ?",
+    "DELETE FROM misses WHERE last < ?",
 )
 """What `forget_before` carries out, in this order; each takes the limit. Own writes go last, see `_forget_own`.
 
@@ -62,7 +64,7 @@ rounds of which nothing tells a time stay.
 """
 
 
-class SqliteStore(ClockTables, IncidentTables, LedgerTables, OutboxTable):
+class SqliteStore(SlotTables, ClockTables, IncidentTables, LedgerTables, OutboxTable):
     """Fulfils `Store`. Made by opening.py, which has checked the file."""
 
     def add_receipt(self, receipt: Receipt) -> None:
@@ -206,6 +208,7 @@ class SqliteStore(ClockTables, IncidentTables, LedgerTables, OutboxTable):
             self.pauses,
             self.entries,
             self.log,
+            self.misses,
         ):
             table()
 

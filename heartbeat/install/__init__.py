@@ -1,0 +1,1 @@
+"""Beats put on a schedule, shown, compared and taken off again."""
