@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,17 +16,18 @@ from pathlib import Path
 from heartbeat import __version__
 from heartbeat.errors import HeartbeatError
 from heartbeat.instants import format_duration, to_text
-from heartbeat.render import DIFFERS, RenderResult, plan_render
+from heartbeat.render import plan_render, render_blocks
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.sinks.reach import Remark
+from heartbeat.sinks.survey import SOURCE, survey
+from heartbeat.sinks.visit import Visit, visit
 from heartbeat.store.port import Store
 from heartbeat.systems.base import Deadline, Probe
+from heartbeat.systems.openclaw.scratch import reads_scratch
 from heartbeat.systems.registry import build_source, source_order
 
 FILE_LIMIT = 5 * 1024
 """Bytes of HEARTBEAT.md or AGENTS.md from which on a model wastes context on them (template v2.0)."""
-
-SCRATCH_SINCE = (2026, 8)
-"""From this OpenClaw version on HEARTBEAT.md is no longer read by itself (contract 5)."""
 
 
 class Level(StrEnum):
@@ -71,10 +72,10 @@ def examine(
     if not any(check.level is Level.OK for check in checks if check.area in roster.sources):
         told = "nothing can be read: what there is to do is not known"
         checks.append(Check("sources", "all", Level.FAILED, told, "mend one of the sources above"))
-    rendered, problem = _rendered(roster, command)
-    checks.extend(problem)
+    reading, remarks = _instructions(roster, versions.get(SOURCE), environment, command, Deadline.after(patience))
+    checks.extend(reading)
     for agent in roster.agents.values():
-        checks.extend(_agent(agent, roster, versions.get("workboard"), rendered.get(agent.id), command))
+        checks.extend(_agent(agent, roster, remarks.get(agent.id, ())))
     return tuple(checks)
 
 
@@ -166,60 +167,72 @@ def _how_to_use(name: str) -> str:
     return f"to use it: {_HOW[name]}" if name in _HOW else ""
 
 
-def _rendered(roster: Roster, command: str) -> tuple[Mapping[str, RenderResult], Sequence[Check]]:
-    """What rendering would change, by agent; a template that is wrong is a check of its own."""
-    team = [agent for agent in roster.agents.values() if agent.workspace is not None and _is_directory(agent.workspace)]
+def _instructions(
+    roster: Roster, version: str | None, environment: Mapping[str, str], command: str, deadline: Deadline
+) -> tuple[Sequence[Check], Mapping[str, Sequence[Remark]]]:
+    """What was rendered, and whether it reaches the agents: checks of all together, and remarks by agent.
+
+    A template that is wrong is a check of its own, and then nothing can be compared. `version` is OpenClaw's.
+    """
+    everybody = tuple(roster.agents.values())
+    team = [agent for agent in everybody if agent.workspace is not None and _is_directory(agent.workspace)]
     try:
-        plans = plan_render(roster, team, command=command) if team else []
+        files = {plan.agent_id: plan for plan in plan_render(roster, team, command=command)} if team else {}
+        asked = version is not None and reads_scratch(version)
+        blocks = render_blocks(roster, everybody, command=command) if asked else {}
     except HeartbeatError as error:
-        return {}, (Check("render", "template", Level.FAILED, str(error), error.advice),)
-    return {plan.agent_id: plan for plan in plans}, ()
+        return (Check("render", "template", Level.FAILED, str(error), error.advice),), {}
+    with ExitStack() as stack:
+        seen = None
+        if asked:
+            settings = roster.sources[SOURCE]
+            looking = visit(list(blocks), blocks, settings, environment, deadline, version=version)
+            seen = stack.enter_context(looking)
+        remarks = survey(everybody, files, seen, version, environment, command=command)
+    return tuple(_read_by_openclaw(version, seen)), remarks
 
 
-def _agent(
-    agent: Agent, roster: Roster, openclaw: str | None, plan: RenderResult | None, command: str
-) -> Iterator[Check]:
+def _read_by_openclaw(version: str | None, seen: Visit | None) -> Iterator[Check]:
+    """Which text the installed OpenClaw reads (contract 5)."""
+    if version is None:
+        return
+    if not reads_scratch(version):
+        yield Check("openclaw", "heartbeat", Level.OK, f"{version} reads HEARTBEAT.md of each workspace")
+        return
+    polled = {} if seen is None else {each.agent_id: each.rhythm for each in seen.results if each.rhythm}
+    turns = ", ".join(f"{agent}: {rhythm}" for agent, rhythm in polled.items())
+    told = f"{version} reads the scratch of each agent's monitor ({turns or 'nobody of the roster is polled'})"
+    if seen is not None and seen.failure is not None:
+        told = f"{version} reads the scratch of each agent's monitor"
+    yield Check("openclaw", "heartbeat", Level.OK, f"{told}, and HEARTBEAT.md only where AGENTS.md says so")
+    if seen is not None:
+        for problem, advice in dict.fromkeys((each.problem, each.advice) for each in seen.results if each.is_unread):
+            yield Check("openclaw", "heartbeat", Level.NOTE, problem, advice)
+
+
+def _agent(agent: Agent, roster: Roster, remarks: Sequence[Remark]) -> Iterator[Check]:
     if agent.multica_id is None and "multica" in roster.sources:
         yield Check(agent.id, "multica_id", Level.NOTE, "none: no Multica issue can be this agent's")
     if agent.workspace is None:
         yield Check(agent.id, "workspace", Level.NOTE, "none: no TODO file is read for this agent")
-        return
-    if not _is_directory(agent.workspace):
+    elif not _is_directory(agent.workspace):
         advice = "correct `workspace` in the roster, create the directory, or run as a user who may look into it"
         told = f"{agent.workspace} does not exist, or this user may not look there"
         yield Check(agent.id, "workspace", Level.WARNING, told, advice)
-        return
-    if plan is not None and plan.differs:
-        told = plan.problem or DIFFERS[plan.state.value]
-        advice = plan.advice or f"{command} render {agent.id}"
-        yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, told, advice)
-    for path in (agent.workspace / "HEARTBEAT.md", agent.workspace / "AGENTS.md"):
+    for remark in remarks:
+        level = Level.WARNING if remark.serious else Level.NOTE
+        yield Check(agent.id, remark.subject, level, remark.message, remark.advice)
+    if agent.workspace is not None:
+        yield from _sizes(agent, agent.workspace)
+
+
+def _sizes(agent: Agent, workspace: Path) -> Iterator[Check]:
+    for path in (workspace / "HEARTBEAT.md", workspace / "AGENTS.md"):
         size = _size(path)
         if size is not None and size > FILE_LIMIT:
             told = f"{size} bytes; over {FILE_LIMIT} a model spends context on it at every turn"
             advice = "keep core rules only; move the rest to docs/ and refer to it"
             yield Check(agent.id, path.name, Level.WARNING, told, advice)
-    yield from _reads_heartbeat_file(agent, agent.workspace, openclaw, command)
-
-
-def _reads_heartbeat_file(agent: Agent, workspace: Path, openclaw: str | None, command: str) -> Iterator[Check]:
-    """OpenClaw from 2026.8 on reads HEARTBEAT.md only where AGENTS.md or a prompt tells the agent to (contract 5)."""
-    if openclaw is None or version_numbers(openclaw) < SCRATCH_SINCE:
-        return
-    told = _text(workspace / "AGENTS.md")
-    if re.search(r"HEARTBEAT\.md|heartbeat worklist", told):
-        return
-    message = f"OpenClaw {openclaw} does not read it by itself, and AGENTS.md does not mention it"
-    advice = (
-        f"add a line to AGENTS.md: at every heartbeat read HEARTBEAT.md and run `{command} worklist {agent.id}`; "
-        "`openclaw doctor --fix` may remove the file: render again after it"
-    )
-    yield Check(agent.id, "HEARTBEAT.md", Level.WARNING, message, advice)
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """`2026.9.6` as (2026, 9, 6); numbers only, so that a suffix does not matter."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def _exists(path: Path) -> bool:
@@ -243,13 +256,6 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
-        return ""
 
 
 def worst(checks: Iterable[Check]) -> Level:

@@ -7,7 +7,16 @@
 from __future__ import annotations
 
 from heartbeat.render.confined import Limits
-from heartbeat.render.files import DIFFERS, RenderResult, RenderState, Written, plan_render, render_agent, write
+from heartbeat.render.files import (
+    DIFFERS,
+    RenderResult,
+    RenderState,
+    Written,
+    plan_render,
+    render_agent,
+    render_blocks,
+    write,
+)
 from heartbeat.render.template import default_template
 from heartbeat.render.values import KNOWN, command_line
 
@@ -22,5 +31,6 @@ __all__ = [
     "default_template",
     "plan_render",
     "render_agent",
+    "render_blocks",
     "write",
 ]

@@ -47,6 +47,8 @@ class RenderState(StrEnum):
     """Not ours, or its markers are broken: refused without force."""
     UNWRITABLE = "unwritable"
     """There is no place for it: no workspace, a link that leaves it, not a regular file. Force does not help."""
+    UNREAD = "unread"
+    """What is there could not be looked at, so that nothing is known of it."""
 
 
 DIFFERS = {
@@ -55,8 +57,9 @@ DIFFERS = {
     "drifted": "edited by hand inside the heartbeat block",
     "foreign": "not written by heartbeat",
     "unwritable": "cannot be written",
+    "unread": "could not be looked at",
 }
-"""What a render state means for the file that is there."""
+"""What a render state means for what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class RenderResult:
     advice: str = ""
     backup: bool = False
     make_directory: bool = False
+
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return str(self.path)
 
     @property
     def differs(self) -> bool:
@@ -110,7 +118,7 @@ def render_agent(
     The template is `template`, else the agent's, else the roster's, else the one that comes with heartbeat.
     Raises UsageError (`path:line: what`) for a template that is wrong.
     """
-    return _blocks(roster, (agent,), template, command, limits)[agent.id] + "\n"
+    return render_blocks(roster, (agent,), template=template, command=command, limits=limits)[agent.id] + "\n"
 
 
 def plan_render(
@@ -130,14 +138,20 @@ def plan_render(
     template that is wrong and for two agents with one file.
     """
     _refuse_shared_files(agents, out)
-    blocks = _blocks(roster, agents, template, command, limits)
+    blocks = render_blocks(roster, agents, template=template, command=command, limits=limits)
     return [_plan_file(agent, blocks[agent.id], out, force) for agent in agents]
 
 
-def _blocks(
-    roster: Roster, agents: Sequence[Agent], template: Path | None, command: str, limits: Limits | None
+def render_blocks(
+    roster: Roster,
+    agents: Sequence[Agent],
+    *,
+    template: Path | None = None,
+    command: str = "heartbeat",
+    limits: Limits | None = None,
 ) -> Mapping[str, str]:
-    """Agent id to block; agents that share a template are rendered together."""
+    """Agent id to block, markers included, LF, without a newline at its end; agents that share a template are rendered
+    together. Raises UsageError for a template that is wrong."""
     by_template: dict[Path, list[Agent]] = {}
     fallback: Path | None = None
     for agent in agents:
@@ -208,7 +222,7 @@ def _plan_file(agent: Agent, block: str, out: Path | None, force: bool) -> Rende
         state=_state(before, after, found if isinstance(found, Block) else None, bool(reason)),
         before=before,
         after=after,
-        diff=_difference(path, text or "", merged),
+        diff=difference(str(path), text or "", merged),
         size=len(after),
         block_size=len(block.encode()) + 1,
         warnings=_warnings(path, len(after), len(block.encode()) + 1),
@@ -287,9 +301,9 @@ def _inside(path: Path, directory: Path) -> Path:
     return target
 
 
-def _difference(path: Path, before: str, after: str) -> str:
+def difference(place: str, before: str, after: str) -> str:
     """A unified diff that is safe to print: line endings taken as LF, other control characters made visible."""
-    name = _visible_text(str(path))
+    name = _visible_text(place)
     lines = difflib.unified_diff(
         _visible_lines(before), _visible_lines(after), f"{name} (as it is)", f"{name} (rendered)", lineterm=""
     )

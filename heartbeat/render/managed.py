@@ -58,6 +58,11 @@ def enclose(body: str, *, agent_id: str, template_digest: str) -> str:
     return f"{begin}\n{body}{_END}"
 
 
+def body_of(block: str) -> str:
+    """The body of a block that `enclose` made: what stands between its markers, ending with a newline."""
+    return block.partition("\n")[2].removesuffix(_END)
+
+
 def forges_marker(body: str) -> int | None:
     """The number of the first line in `body` that would be taken for a marker of ours, or None."""
     for number, line in enumerate(body.split("\n"), 1):
