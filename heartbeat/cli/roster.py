@@ -1,4 +1,5 @@
-"""`heartbeat roster check|show`: is agents.yaml right, and what does it say once every default is filled in."""
+"""`heartbeat roster check|show|sync`: is agents.yaml right, what does it say with every default filled in, and are its
+agents those that there are."""
 
 from __future__ import annotations
 
@@ -6,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
+from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain, progress
+from heartbeat.errors import Exit, HeartbeatError
 from heartbeat.instants import format_duration
 
 if TYPE_CHECKING:
     from heartbeat.roster.model import Agent
+    from heartbeat.setup.scheduling import Coverage
+    from heartbeat.setup.sync import Comparison, Written
 
 app = typer.Typer(help="Check and show the roster.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -79,6 +83,63 @@ def _show_team(session: Session, json_output: bool) -> None:
         cells = (agent.id, agent.name, agent.class_id, f"{rhythm}, {limits}", rounds, whom)
         table.add_row("", *(tables.cell(text) for text in cells))
     out.print(table)
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    write: Annotated[
+        bool, typer.Option("--write", help="Add the agents that are missing; every other byte of the file stays.")
+    ] = False,
+    json_output: JsonOption = False,
+    roster: RosterOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Compare the roster with the agents that there are. Exit 1 where they differ, 3 where that is not known."""
+    from heartbeat.setup.sync import add, look
+
+    session = Session(context, roster)
+    compared = look(session.roster.path, session.environment, progress)
+    written = add(compared, session.environment) if write else None
+    covered = _coverage(session, compared) if written else ()
+    if json_output:
+        from heartbeat.cli import documents
+        from heartbeat.cli.setups import sync_document
+
+        documents.write(sync_document(compared, written, covered))
+    else:
+        _tell_sync(compared, written, covered)
+    left = compared.drift if written is None else written.left
+    if not left.in_step:
+        raise typer.Exit(Exit.FOUND)
+    if left.unknown:
+        complain(f"{' and '.join(left.unknown)} could not be asked, so the rest is not known")
+        raise typer.Exit(Exit.INCOMPLETE)
+
+
+def _coverage(session: Session, compared: Comparison) -> tuple[Coverage, ...]:
+    """Whether the schedules beat for the new agents too; where that cannot be found out, why."""
+    from heartbeat.install.install import look, targets
+    from heartbeat.setup.scheduling import Coverage, coverage
+
+    added = [draft.id for draft in compared.drift.missing]
+    if not added:
+        return ()
+    try:
+        launch = session.preparation().launch
+        seen = [look(target, launch) for target in targets(session.roster, launch, session.environment)]
+    except HeartbeatError as error:
+        return (Coverage("a schedule", problem=str(error)),)
+    return coverage(seen, added)
+
+
+def _tell_sync(compared: Comparison, written: Written | None, covered: tuple[Coverage, ...]) -> None:
+    from heartbeat.cli.setups import sync_lines
+    from heartbeat.cli.terminal import plain
+
+    for line in sync_lines(compared, written, covered):
+        indent = len(line) - len(line.lstrip(" "))
+        typer.echo(" " * indent + plain(line))
 
 
 def _settings(agent: Agent) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_TOLD = 100
 """More mistakes than this are counted, not told."""
 
-_NEW_ROSTER = "run `heartbeat demo` to see one at work, and copy the sample agents.yaml to begin your own"
+_NEW_ROSTER = "run `heartbeat init` to write one, or `heartbeat demo` to see one at work"
 
 
 def _no_plug_ins() -> Iterable[str]:
@@ -43,7 +43,16 @@ def load_roster(
     names one. Raises UsageError for a file that cannot be read and RosterError, with every mistake that the roster
     has, each as `path:line:column: what, and the mend`.
     """
-    content = _content(path)
+    return roster_of(path, _content(path), environment, plug_in_sources)
+
+
+def roster_of(
+    path: Path,
+    content: bytes,
+    environment: Mapping[str, str],
+    plug_in_sources: Callable[[], Iterable[str]] = _no_plug_ins,
+) -> Roster:
+    """The roster that `content` would be if it stood in `path`, which need not exist. Raises RosterError."""
     document = read_document(content)
     if document.data is None and not document.problems:
         document.problems.append(Problem(Mark(1, 1), f"the roster is empty; {_NEW_ROSTER}"))

@@ -27,7 +27,7 @@ def find_roster(explicit: str | None, environment: Mapping[str, str], cwd: Path)
     looked = ", ".join(str(place) for place in places)
     raise UsageError(
         f"no roster was found: --roster and {VARIABLE} are not given, and there is no {looked}",
-        advice="run `heartbeat demo` to see one at work, or copy the sample agents.yaml to one of these places",
+        advice="run `heartbeat init` to write one, or `heartbeat demo` to see one at work",
     )
 
 

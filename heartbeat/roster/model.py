@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.errors import UsageError
-from heartbeat.policy import Charter, Escalation, Member, ParentRule, Policy
+from heartbeat.policy import QUIET_AFTER_TALK, Charter, Escalation, Member, ParentRule, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ class Roster:
         """The shortest `every` of all agents: the rhythm of the shared snapshot (rule S5)."""
         return min((agent.policy.every for agent in self.agents.values()), default=timedelta(minutes=10))
 
+    @property
+    def quiet_after_talk(self) -> timedelta:
+        """How long a person's last word keeps heartbeat from an agent (rule B4)."""
+        configured = self.extra.get("quiet_after_talk")
+        return configured if isinstance(configured, timedelta) else QUIET_AFTER_TALK
+
     def by_multica_id(self) -> dict[str, str]:
         """Multica agent UUID (lower case) to agent id."""
         return {agent.multica_id.lower(): agent.id for agent in self.agents.values() if agent.multica_id}
@@ -95,6 +101,7 @@ class Roster:
             ),
             operator=self.operator.name,
             create_cards=bool(self.sources.get("todo", {}).get("create_cards", False)),
+            quiet_after_talk=self.quiet_after_talk,
         )
 
 

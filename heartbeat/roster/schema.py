@@ -90,6 +90,8 @@ class WatchdogSection(Section):
     grace: Duration = timedelta(minutes=5)
     ping_url: SecretAddress | None = None
     ping_url_env: VariableName | None = None
+    beats_ping_url: SecretAddress | None = None
+    beats_ping_url_env: VariableName | None = None
     notify: Words = ("operator",)
 
 

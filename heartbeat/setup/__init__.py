@@ -1,0 +1,1 @@
+"""From nothing to a roster: who is there, who is who, and agents.yaml as text."""
