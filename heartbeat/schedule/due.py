@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from heartbeat.instants import CLOCK_SKEW
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent
 from heartbeat.schedule.slots import Span, current_slot, next_slot, slots_between
+
+_JITTER = timedelta(minutes=1)
+"""A clock that is put right by less than this makes no beat; no scheduler asks more often."""
 
 
 def is_due(policy: Policy, timezone: str, last: datetime | None, now: datetime) -> bool:
     """Whether a slot has come that no beat has answered yet; `last` is when the agent's newest beat began.
 
-    A beat that began later than now, by more than clocks differ, was begun by a clock that has been set back since: it
-    answers nothing, or the agent would rest until the clock has caught up.
+    It has, where that beat lies in another slot than the present. In a later one, too: then the clock was set back
+    since, and the agent would rest until it has caught up. So after any step of the clock the next beat comes within
+    the rhythm, and a minute at most (rule B6).
     """
-    return last is None or last > now + CLOCK_SKEW or last < current_slot(policy, timezone, now)
+    if last is None:
+        return True
+    if now < last <= now + _JITTER:
+        return False
+    return current_slot(policy, timezone, last) != current_slot(policy, timezone, now)
 
 
 def due(agents: Iterable[Agent], timezone: str, last: Mapping[str, datetime], now: datetime) -> tuple[Agent, ...]:

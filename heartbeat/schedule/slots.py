@@ -11,7 +11,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
-_SECOND = timedelta(seconds=1)
 _FAR = timedelta(days=366 * 8 + 1)
 """No expression leaves out more: the 29th of February is the rarest day, and 1896 to 1904 lies behind us."""
 
@@ -48,19 +47,20 @@ def next_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
     current = current_slot(policy, timezone, now)
     if policy.cron is None:
         return current + policy.every
-    before, after, step = now, now, _MINUTE
-    while (found := current_slot(policy, timezone, after)) <= now:
+    before, step = now, _MINUTE
+    while (slot := current_slot(policy, timezone, before + step)) <= now:
         if step > 2 * _FAR:
             raise ValueError(f"cron {policy.cron!r} names no instant after {now.isoformat()}")
-        before, after, step = after, after + step, step * 2
-    while found != after and after - before > _TICK:
-        middle = before + (after - before) / 2
-        slot = current_slot(policy, timezone, middle)
-        if slot > now:
-            after, found = middle, slot
+        before, step = before + step, step * 2
+    # It is a slot, and need not be the first: there may be others between `before` and it.
+    while (earlier := current_slot(policy, timezone, slot - _TICK)) > now:
+        middle = before + (slot - before) / 2
+        found = current_slot(policy, timezone, middle)
+        if found > now:
+            slot = found
         else:
-            before = middle
-    return found
+            before, slot = middle, earlier
+    return slot
 
 
 def slots_between(policy: Policy, timezone: str, after: datetime, before: datetime) -> Span | None:
