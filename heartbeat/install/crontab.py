@@ -86,6 +86,10 @@ class CrontabTarget:
         note = next(filter(None, notes), None)
         return NOTHING if note is None else Standing(_STYLES.get(note.style), note.agents, note.watchdog)
 
+    def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
+        """Nothing: what does not run here is a difference."""
+        return ()
+
     def wanted(self, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
         """The block for the order. Raises UsageError for a style that a crontab does not know, and too long a line."""
         if order.beats and order.style not in self.styles:

@@ -32,6 +32,10 @@ class Scheduler(Target, Protocol):
         """What is on schedule. Pure."""
         ...
 
+    def remarks(self, installed: Sequence[Piece]) -> Sequence[str]:
+        """What `installed` found on schedule and does not run, though we want nothing else of it; a sentence each."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
@@ -55,6 +59,7 @@ class Installed:
     standing: Standing = NOTHING
     problem: str = ""
     absent: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def target_called(
@@ -85,13 +90,14 @@ def look(target: Scheduler, launch: Launch) -> Installed:
         pieces = target.installed(launch)
     except HeartbeatError as error:
         return Installed(target, problem=str(error), absent=isinstance(error, AbsentError))
-    return Installed(target, pieces, target.standing(pieces))
+    return Installed(target, pieces, target.standing(pieces), remarks=tuple(target.remarks(pieces)))
 
 
 def elsewhere(launch: Launch, targets: Sequence[Target]) -> tuple[Elsewhere, ...]:
     """Which of these targets have beats of the roster on schedule, and which could not be asked.
 
-    A watchdog alone is no beat, and a scheduler that is not on this machine has none.
+    A watchdog alone is no beat, nor is a turn of an agent, which leaves no receipt; and a scheduler that is not on this
+    machine has none.
     """
     seen = [look(cast(Scheduler, target), launch) for target in targets]
     return tuple(
@@ -102,13 +108,13 @@ def elsewhere(launch: Launch, targets: Sequence[Target]) -> tuple[Elsewhere, ...
             tuple(dict.fromkeys(piece.agent for piece in each.pieces if piece.agent)),
         )
         for each in seen
-        if (each.problem and not each.absent) or each.standing.style is not None
+        if (each.problem and not each.absent) or each.standing.style not in (None, Style.TURN)
     )
 
 
 def refuse_second(order: Order, others: Sequence[Elsewhere]) -> None:
     """Raises UsageError where another target has beats of these agents already: one of them would look for nothing."""
-    if not order.beats:
+    if not order.beats or order.style is Style.TURN:
         return
     chosen = set(order.chosen)
     for each in others:
@@ -200,8 +206,8 @@ def difference(target: str, steps: Sequence[Change]) -> Iterator[str]:
 
 def too_quick(order: Order, target: str) -> Iterator[str]:
     """Sentences about agents that are due more often than the target starts anything."""
-    exact = target.startswith("systemd") and order.style is Style.EACH
-    if not order.beats or order.style is Style.DAEMON or exact:
+    exact = target != CRONTAB and order.style is Style.EACH
+    if not order.beats or order.style in (Style.DAEMON, Style.TURN) or exact:
         return
     for agent in order.roster.chosen(order.chosen):
         if agent.policy.cron is None and agent.policy.every < _MINUTE:

@@ -91,6 +91,10 @@ class SystemdTarget:
         watchdog = any(f"-{WATCHDOG}." in piece.name and not piece.agent for piece in installed)
         return Standing(_STYLES.get(note.style) if note else None, note.agents if note else (), watchdog)
 
+    def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
+        """Nothing: what does not run here is a difference."""
+        return ()
+
     def wanted(self, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
         if order.beats and order.style not in self.styles:
             raise UsageError(

@@ -18,6 +18,7 @@ from heartbeat.memory import Clock, Ending, Incident, Stage, Step, StepOutcome, 
 from heartbeat.policy import Escalation, Policy, Recovery
 from heartbeat.rules.activity import NO_EPOCH
 from heartbeat.rules.stall import Level, Stall
+from heartbeat.rules.talk import Talk, says_deferred
 from heartbeat.task import Status, Task
 
 _LAST = 3
@@ -131,11 +132,13 @@ def climb(
     clocks: Iterable[Clock],
     now: datetime,
     held: str = "",
+    talk: Talk | None = None,
 ) -> Climb:
     """One look at one task: where its incident stands now, and which steps to take.
 
     `incident` is the open one, `history` the task's others. `silent`: nobody can show its owner a nudge. `held` is a
-    reason from outside (a pause, a storm) to do nothing more. `clocks` are those of the task's items.
+    reason from outside (a pause, a storm) to do nothing more. `clocks` are those of the task's items. While `talk` goes
+    on its owner is not nudged (rule B4), and what has to come after the nudge waits with it (rule T6).
     """
     earlier = tuple(history)
     if incident is not None:
@@ -158,13 +161,19 @@ def climb(
         split=task.split,
     )
     if incident is None:
-        return _foot(task, stall, earlier, situation, waits, allowed=allowed, silent=silent, now=now)
+        return _foot(task, stall, earlier, situation, waits, allowed=allowed, silent=silent, now=now, talk=talk)
     if situation is Situation.CALM:
         # What ends an incident was asked above; a task that is merely not judged now keeps it.
         return Climb(incident, (), Situation.HELD, waits)
+    lacking = _lacks_its_nudge(incident) and allowed is not Recovery.OBSERVE and not held
+    if talk is not None and (lacking or (_has_a_nudge_to_show(incident) and not silent)):
+        return Climb(replace(incident, why=talk.why), (), situation, (*waits, talk.told))
+    if says_deferred(incident.why):
+        incident = replace(incident, why="")
     move = TRANSITIONS.get((incident.stage, situation))
-    if _lacks_its_nudge(incident) and allowed is not Recovery.OBSERVE and not held:
-        # It was opened while heartbeat only observed: nobody was nudged, and without that nothing may follow (T6).
+    if lacking:
+        # Whoever should have been nudged was not: heartbeat only observed, or a person was talking. Without that
+        # nothing may follow (T6).
         move, situation = _OPENING, Situation.SUSPECTED
     if move is None:
         return Climb(incident, (), situation, waits)
@@ -209,13 +218,15 @@ def _foot(
     allowed: Recovery,
     silent: bool,
     now: datetime,
+    talk: Talk | None,
 ) -> Climb:
     """A task without an open incident: one is opened where it stands still, and nobody resolved this very spell."""
     move = TRANSITIONS.get((None, situation))
     name = incident_id(stall, earlier) if stall is not None and move is not None else None
     if stall is None or move is None or name is None:
         return Climb(None, (), situation, waits)
-    steps = () if allowed is Recovery.OBSERVE else move.steps
+    steps = () if allowed is Recovery.OBSERVE or talk is not None else move.steps
+    deferred = talk if allowed is not Recovery.OBSERVE else None
     opened = Incident(
         id=name,
         ref=task.ref,
@@ -225,12 +236,20 @@ def _foot(
         owner=task.owner,
         opened_at=now,
         stage=move.stage,
+        why=deferred.why if deferred is not None else "",
     )
+    waits = (*waits, deferred.told) if deferred is not None else waits
     return Climb(_with_steps(opened, steps, 0, silent, now), steps, situation, waits)
 
 
 def _lacks_its_nudge(incident: Incident) -> bool:
     return incident.stage is Stage.SUSPECTED and incident.taken(Step.NUDGE) is None and incident.nudged_at is None
+
+
+def _has_a_nudge_to_show(incident: Incident) -> bool:
+    """Whether its nudge waits for the owner's next worklist."""
+    nudge = incident.taken(Step.NUDGE)
+    return incident.stage is Stage.SUSPECTED and nudge is not None and incident.nudged_at is None
 
 
 def _with_steps(incident: Incident, steps: Sequence[Step], number: int, silent: bool, now: datetime) -> Incident:

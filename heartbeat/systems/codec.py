@@ -123,6 +123,7 @@ def encode_presence(presence: Presence) -> Record:
         "at": _encode_instant(presence.at),
         "id": presence.id,
         "ref": None if presence.ref is None else _encode_ref(presence.ref),
+        "talked_at": _encode_instant(presence.talked_at),
     }
     return _without_none(record)
 
@@ -135,6 +136,7 @@ def decode_presence(record: Mapping[str, Any]) -> Presence:
         _decode_instant(record.get("at")),
         record["id"],
         None if ref is None else _decode_ref(ref),
+        _decode_instant(record.get("talked_at")),
     )
 
 

@@ -178,6 +178,12 @@ class HttpClient:
         """Write once, never repeated. Raises HttpError; see its `outcome_unknown`."""
         return self._once("PUT", path, None, body, 1)
 
+    def post_text(self, path: str, text: str) -> str:
+        """Sends plain text once, never repeated; the text of a success, whatever it is. Raises HttpError."""
+        plain = {"content": text.encode("utf-8", "replace"), "headers": {"Content-Type": "text/plain; charset=utf-8"}}
+        _, content = self._exchange("POST", path, plain)
+        return content.decode("utf-8", "replace")
+
     def delete(self, path: str) -> Answer:
         """Write once, never repeated. Raises HttpError; see its `outcome_unknown`."""
         return self._once("DELETE", path, None, None, 1)
@@ -193,9 +199,17 @@ class HttpClient:
     def _once(
         self, method: str, path: str, parameters: Mapping[str, str | int] | None, body: Any, attempt: int
     ) -> Answer:
+        carried = {"params": parameters, "json": body}
+        response, content = self._exchange(method, path, carried, f" (try {attempt})" if attempt > 1 else "")
+        value = self._value(response, content, f"{method} {self._shown(self._base_url + path)}")
+        return Answer(response.status_code, value, _lower(response.headers))
+
+    def _exchange(
+        self, method: str, path: str, request: Mapping[str, Any], again: str = ""
+    ) -> tuple[httpx.Response, bytes]:
+        """One request, with httpx's own keywords for what it carries, and its answer where that is a success."""
         url = self._base_url + path
         what = f"{method} {self._shown(url)}"
-        again = f" (try {attempt})" if attempt > 1 else ""
         left = self._deadline.left()
         if left <= 0:
             raise self._error(FailureKind.TIMEOUT, f"{what}: no time was left to ask{again}")
@@ -213,8 +227,7 @@ class HttpClient:
                 self._client.stream(
                     method,
                     url,
-                    params=parameters,
-                    json=body if body is not None else None,
+                    **request,
                     timeout=httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS)),
                     extensions={"trace": trace},
                 ) as response,
@@ -225,7 +238,7 @@ class HttpClient:
         if watch.fired:
             raise self._late(what + again, method, sent)
         if response.is_success:
-            return Answer(response.status_code, self._value(response, content, what), _lower(response.headers))
+            return response, content
         raise self._refused(response, content, what, again)
 
     def _read(self, response: httpx.Response, what: str) -> bytes:

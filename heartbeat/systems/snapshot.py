@@ -36,6 +36,9 @@ AHEAD = timedelta(minutes=1)
 their reads with their own start, so that a slow starter meets a snapshot a little younger than itself. Anything
 further ahead means that the clock was set back, and how old the snapshot is cannot be known."""
 
+_GRACE = 5.0
+"""Seconds beyond its deadline after which nobody waits for a reader any more: it is stopped, or hangs."""
+
 
 class SnapshotCache:
     """The snapshots of one state directory. With `read_only` no file is made or changed, lock files included (B3).
@@ -98,7 +101,7 @@ class SnapshotCache:
         began = time.monotonic()
         while True:
             with ExitStack() as stack:
-                lock = self._lock(stack, source.name, shelf, deadline if usable else None)
+                lock = self._lock(stack, source.name, shelf, deadline, waits=usable)
                 # Whoever waited is no longer at the instant when the wait began, and the snapshot is younger too.
                 present = shelf.now + timedelta(seconds=time.monotonic() - began)
                 if not (usable and shelf.is_fresh(present, ttl)):
@@ -114,13 +117,22 @@ class SnapshotCache:
                 return young
             usable = False  # its first line promised more than it keeps
 
-    def _lock(self, stack: ExitStack, name: str, shelf: _Shelf, deadline: Deadline | None) -> Lock | None:
-        """The turn to read; None where the file system gives no locks, and then everybody reads for itself."""
+    def _lock(self, stack: ExitStack, name: str, shelf: _Shelf, deadline: Deadline, *, waits: bool) -> Lock | None:
+        """The turn to read; None where it cannot be had, and then everybody reads for itself: the file system gives no
+        locks, or whoever reads is over its time. A reader harms nobody, so it is passed by and not ended."""
+        until = Deadline(deadline.at + _GRACE)
+        tried = try_exclusive(
+            self._path(name, "lock"), deadline if waits else None, purpose=f"reading {name}", until=until, fence=False
+        )
         try:
-            return stack.enter_context(try_exclusive(self._path(name, "lock"), deadline, purpose=f"reading {name}"))
+            lock = stack.enter_context(tried)
         except StateError as error:
             shelf.find("snapshot-not-locked", f"{error}; {name} was read without sharing it")
             return None
+        if not lock.held and lock.holder is not None and lock.holder.overdue is not None:
+            shelf.find("snapshot-reader-hangs", f"{lock.holder} does not end; {name} was read without sharing it")
+            return None
+        return lock
 
     def _path(self, name: str, suffix: str) -> Path:
         return self._directory / f"{quote(name, safe='')}.{suffix}"

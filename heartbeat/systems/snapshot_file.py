@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO
 from heartbeat.durable import sync_directory
 from heartbeat.systems import codec
 from heartbeat.systems.base import Reading, ReadStatus, Rejected, SourceReport
-from heartbeat.task import Evidence, Item, Presence
+from heartbeat.task import Evidence, Item, Presence, Ref
 
 FORMAT = 1
 """Goes up whenever a file of the old kind would be misread; files of another format are ignored."""
@@ -101,6 +102,47 @@ def read_snapshot(path: Path) -> tuple[Header, Reading] | None:
         return None
     except OSError as error:
         raise DamagedSnapshotError(error.strerror or str(error)) from error
+
+
+def peek_items(path: Path, most: int) -> Iterator[Item]:
+    """Its first items, at most so many, unverified: for whoever must answer at once and may be wrong. Nothing of a
+    file that is not there, of another format, or damaged."""
+    with (
+        suppress(OSError, DamagedSnapshotError, KeyError, TypeError, ValueError, RecursionError),
+        path.open("rb") as file,
+    ):
+        _parse_header(file.readline())
+        for line, _ in zip(file, range(most), strict=False):
+            yield codec.decode_item(json.loads(line.decode("utf-8", "surrogatepass"))["item"])
+
+
+def find_keys(path: Path, wanted: Collection[Ref]) -> dict[Ref, str]:
+    """What people call those of the items that are in the file, unverified; nothing of a file that is no good. Lines
+    are not decoded but for their beginnings, so that a board of 100,000 cards is looked through in a moment."""
+    found: dict[Ref, str] = {}
+    written = {(_text(ref.source), _text(ref.id)): ref for ref in wanted}
+    with (
+        suppress(OSError, DamagedSnapshotError, ValueError, RecursionError),
+        path.open("rb", buffering=_BUFFER) as file,
+    ):
+        _parse_header(file.readline())
+        for line in file:
+            begins = _NAMED.match(line)
+            if begins is None:
+                break  # the items come first
+            ref = written.get((begins[1], begins[2]))
+            if ref is not None:
+                found[ref] = json.loads(begins[3].decode("utf-8", "surrogatepass"))
+    return found
+
+
+def _text(value: str) -> bytes:
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
+
+
+_TEXT = rb'("(?:[^"\\]|\\.)*")'
+_NAMED = re.compile(rb'\{"item":\{"ref":\[' + _TEXT + rb"," + _TEXT + rb'\],"key":' + _TEXT)
+"""How the line of an item begins, by the order in which the codec writes."""
 
 
 def _records(reading: Reading, identity: str) -> Iterator[dict[str, Any]]:

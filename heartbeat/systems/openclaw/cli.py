@@ -11,14 +11,17 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
+from heartbeat.policy import QUIET_AFTER_TALK
 from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportError
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import is_loopback
 from heartbeat.systems.openclaw.gateway import refusal_of
 from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, UNKNOWN_SESSIONS, with_sessions
+from heartbeat.systems.openclaw.talks import HISTORY_METHOD
 from heartbeat.systems.process import MAX_BYTES, Completed, find_executable, run
 from heartbeat.task import Finding
 
@@ -56,6 +59,8 @@ class CommandTransport:
     token_env: str | None = None
     name: str = "cli"
     max_bytes: int = MAX_BYTES
+    quiet: timedelta = QUIET_AFTER_TALK
+    """How long ago a person's word may be to matter (rule B4)."""
 
     def absent(self) -> str | None:
         if find_executable(self.binary, self.environment) is not None:
@@ -77,6 +82,10 @@ class CommandTransport:
             error.outcome_unknown = error.outcome_unknown or error.kind in _UNCERTAIN
             raise
 
+    def printed(self, arguments: Sequence[str], deadline: Deadline) -> Any:
+        """The JSON that `openclaw ARGUMENTS` prints, for commands that ask no Gateway. Raises TransportError."""
+        return self._discreet(lambda: self._document(arguments, deadline, []))
+
     def _discreet(self, ask: Callable[[], Result]) -> Result:
         try:
             return ask()
@@ -95,7 +104,12 @@ class CommandTransport:
             fetched = read_cards(lambda: self._call(LIST_METHOD, parameters, call_deadline, findings), self.board, what)
             share = deadline.at_most(min(_CALL_SECONDS, deadline.left() * _SESSIONS_SHARE))
             # What surrounds the JSON was told with the cards.
-            fetched = with_sessions(fetched, lambda asked: self._call(SESSIONS_METHOD, asked, share, []))
+            fetched = with_sessions(
+                fetched,
+                lambda asked: self._call(SESSIONS_METHOD, asked, share, []),
+                lambda asked: self._call(HISTORY_METHOD, asked, share, []),
+                self.quiet,
+            )
         except TransportError as error:
             out_of_reach = isinstance(error, _OutOfReachError) or error.kind is FailureKind.TIMEOUT
             if self._elsewhere() or not out_of_reach or deadline.left() <= 0:
@@ -151,7 +165,8 @@ class CommandTransport:
                 raise
             message = f"{what} ended with exit code {completed.code}: {_complaint(completed) or error}"
             raise TransportError(FailureKind.SERVER_ERROR, message, advice="run it by hand") from error
-        if isinstance(document, dict) and document.get("ok") is False:
+        # An answer of the Gateway's may say `ok: false` itself, as a scratch that was written meanwhile does.
+        if isinstance(document, dict) and document.get("ok") is False and "error" in document:
             raise _failure(document, what, arguments[2], self.token_env or "OPENCLAW_GATEWAY_TOKEN")
         if completed.code != 0:
             raise TransportError(

@@ -166,6 +166,13 @@ def _checked(url: str, origin: str) -> str:
 
 def _gateway_section(path: Path) -> Mapping[str, Any] | None:
     """`gateway` of openclaw.json; None where there is no such file or it says nothing of a Gateway."""
+    section = (read_configuration(path) or {}).get("gateway")
+    return section if isinstance(section, dict) else None
+
+
+def read_configuration(path: Path) -> Mapping[str, Any] | None:
+    """openclaw.json; None where there is no such file or it holds no object. It may hold secrets. Raises TransportError
+    where it cannot be read."""
     try:
         if not path.is_file():
             return None
@@ -174,8 +181,7 @@ def _gateway_section(path: Path) -> Mapping[str, Any] | None:
     except OSError as error:
         raise TransportError(FailureKind.REFUSED, f"{path}: {error.strerror or error}") from error
     document = _parsed(text, path)
-    section = document.get("gateway") if isinstance(document, dict) else None
-    return section if isinstance(section, dict) else None
+    return document if isinstance(document, dict) else None
 
 
 def _parsed(text: str, path: Path) -> Any:

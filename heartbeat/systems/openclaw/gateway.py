@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -17,11 +18,13 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from heartbeat import __version__
+from heartbeat.policy import QUIET_AFTER_TALK
 from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportError
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import GatewayAddress, find_gateway
 from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, with_sessions
+from heartbeat.systems.openclaw.talks import HISTORY_METHOD
 
 READ = "operator.read"
 WRITE = "operator.write"
@@ -352,6 +355,8 @@ class GatewayTransport:
     url: str | None = None
     token_env: str | None = None
     name: str = "gateway"
+    quiet: timedelta = QUIET_AFTER_TALK
+    """How long ago a person's word may be to matter (rule B4)."""
 
     def absent(self) -> str | None:
         try:
@@ -372,10 +377,13 @@ class GatewayTransport:
             def sessions(parameters: Mapping[str, Any]) -> Any:
                 return client.call(SESSIONS_METHOD, parameters, share)
 
+            def history(parameters: Mapping[str, Any]) -> Any:
+                return client.call(HISTORY_METHOD, parameters, share)
+
             where = f"the Gateway at {address.shown}"
             fetched = read_cards(lambda: until_ready(cards, deadline), self.board, where)
             share = deadline.at_most(deadline.left() * _SESSIONS_SHARE)
-            return with_sessions(fetched, sessions)
+            return with_sessions(fetched, sessions, history, self.quiet)
 
     def version(self, deadline: Deadline) -> str | None:
         with GatewayClient(self.address()) as client:

@@ -1,27 +1,32 @@
-"""Which agents have a run, and when each was last seen at work, by OpenClaw's sessions (rules T1, T7; contract 7)."""
+"""Which agents have a run, when each was last seen at work, and when a person last spoke with it, by OpenClaw's
+sessions (rules T1, T7, B4; contract 7)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from heartbeat.instants import not_after, parse_instant
+from heartbeat.policy import QUIET_AFTER_TALK
 from heartbeat.systems.base import FailureKind, Fetched, TransportError
 from heartbeat.systems.json_text import safe_excerpt
 from heartbeat.systems.openclaw.owners import Team
 from heartbeat.systems.openclaw.shape import Malformed, text_or_none
+from heartbeat.systems.openclaw.talks import history_parameters, is_for_programs, last_word
 from heartbeat.task import Finding, OwnerKind, Presence
 
 SESSIONS_METHOD = "sessions.list"
 EXTRA = "sessions"
 """The name under which the sessions stand in `Fetched.extra`."""
 UNKNOWN_SESSIONS = "unknown-sessions"
+UNKNOWN_TALK = "unknown-talk"
 
 Ask = Callable[[Mapping[str, Any]], Any]
-"""Sends one `sessions.list` with these parameters and returns its payload; raises TransportError."""
+"""Sends one `sessions.list`, or one `chat.history`, with these parameters and returns its payload; raises
+TransportError."""
 
 _PAGE = 500
 _PAGES = 20
@@ -46,25 +51,36 @@ _AGENT = re.compile(r"agent:([^:]+):")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session. `at` is when its agent was last spoken with; None where it runs by itself."""
+    """One session. `at` is when its agent was last spoken with, by whomever; None where it runs by itself.
+
+    `for_programs` says that no person speaks there; `talked_at` is when one last did, as far as that matters (rule
+    B4). `listed_at` is the Gateway's own time.
+    """
 
     key: str
     agent: str
     active: bool
     at: datetime | None
+    for_programs: bool = False
+    talked_at: datetime | None = None
+    listed_at: datetime | None = field(default=None, compare=False)
 
 
-def with_sessions(fetched: Fetched, ask: Ask) -> Fetched:
+def with_sessions(fetched: Fetched, ask: Ask, hear: Ask | None = None, quiet: timedelta = QUIET_AFTER_TALK) -> Fetched:
     """The cards, and the sessions with them where they can be read; where not, a finding says why (rule T7).
 
-    Never raises TransportError: without sessions the cards are as good as before, and nothing is recovered.
+    `hear` asks for the history of those where a person may have spoken within `quiet`, and of no other (rule B4). Never
+    raises TransportError: without sessions the cards are as good as before, and nothing is recovered.
     """
     try:
         sessions = read_sessions(ask)
     except TransportError as error:
         message = f"which agents have a run is not known, so nothing is taken away: {error}"
         return replace(fetched, findings=(*fetched.findings, Finding(UNKNOWN_SESSIONS, message)))
-    return replace(fetched, extra={**fetched.extra, EXTRA: sessions})
+    unheard: list[Finding] = []
+    if hear is not None:
+        sessions = tuple(_heard(session, hear, quiet, unheard) for session in sessions)
+    return replace(fetched, extra={**fetched.extra, EXTRA: sessions}, findings=(*fetched.findings, *unheard[:1]))
 
 
 def read_sessions(ask: Ask, agent: str | None = None) -> tuple[Session, ...]:
@@ -89,23 +105,42 @@ def presences(sessions: Iterable[Session], team: Team, now: datetime) -> tuple[P
         owner = team.owner(session.agent)
         if owner.kind is OwnerKind.AGENT:
             at, _ = not_after(session.at, now)
-            told.append(Presence(owner.id, session.active, at, session.key))
+            talked_at, _ = not_after(session.talked_at, now)
+            told.append(Presence(owner.id, session.active, at, session.key, talked_at=talked_at))
     return tuple(told)
 
 
+def _heard(session: Session, hear: Ask, quiet: timedelta, unheard: list[Finding]) -> Session:
+    """The session with the person's last word in it. What cannot be read counts as said by a person, and is told."""
+    if session.at is None or session.for_programs or _AGENT.match(session.key) is None:
+        return session
+    since = (session.listed_at or session.at) - quiet
+    if session.at < since:
+        return session
+    try:
+        return replace(
+            session, talked_at=last_word(hear(history_parameters(session.key)), since=since, otherwise=session.at)
+        )
+    except (TransportError, Malformed) as error:
+        message = f"who spoke with {session.agent} is not known, so it counts as a person: {error}"
+        unheard.append(Finding(UNKNOWN_TALK, message))
+        return replace(session, talked_at=session.at)
+
+
 def _sessions(ask: Ask, parameters: Mapping[str, Any]) -> Iterator[Session]:
-    return map(_session, _entries(ask, parameters))
+    return (_session(record, listed_at) for record, listed_at in _entries(ask, parameters))
 
 
-def _entries(ask: Ask, parameters: Mapping[str, Any]) -> Iterator[Any]:
-    """The entries of every page."""
+def _entries(ask: Ask, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, datetime | None]]:
+    """The entries of every page, and the Gateway's time when it made the page."""
     offset = 0
     for _ in range(_PAGES):
         page = ask({**parameters, "limit": _PAGE, **({"offset": offset} if offset else {})})
         entries = page.get("sessions") if isinstance(page, Mapping) else None
         if not isinstance(page, Mapping) or not isinstance(entries, list):
             raise _unreadable(f"no list of sessions: {safe_excerpt(repr(page)[:500])}")
-        yield from entries
+        listed_at = parse_instant(page.get("ts"))
+        yield from ((entry, listed_at) for entry in entries)
         if page.get("hasMore") is not True:
             return
         following = page.get("nextOffset")
@@ -115,7 +150,7 @@ def _entries(ask: Ask, parameters: Mapping[str, Any]) -> Iterator[Any]:
     raise TransportError(FailureKind.TOO_LARGE, f"{SESSIONS_METHOD} gave more than {_PAGE * _PAGES:,} sessions")
 
 
-def _session(record: Any) -> Session:
+def _session(record: Any, listed_at: datetime | None) -> Session:
     """Cron jobs, heartbeat monitors and subagents count where they run (rule T7), and their times do not count.
 
     Their turns are no sign that the agent works on a task: a monitor's turn every ten minutes would hide every stall.
@@ -133,7 +168,8 @@ def _session(record: Any) -> Session:
     except Malformed as error:
         raise _unreadable(f"sessions that cannot be read: {error}") from error
     background = record.get("isBackground") is True or _BACKGROUND.search(key) is not None
-    return Session(key, agent, active, None if background else parse_instant(record.get("lastInteractionAt")))
+    at = None if background else parse_instant(record.get("lastInteractionAt"))
+    return Session(key, agent, active, at, for_programs=is_for_programs(key, record), listed_at=listed_at)
 
 
 def _unreadable(what: str) -> TransportError:

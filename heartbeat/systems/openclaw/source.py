@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str,
     """The source by the roster's settings (checked plain data): transport (auto, gateway, cli, file), path, board,
     required, url, token_env (the name of a variable), binary. Raises UsageError where `file` comes without a path."""
     wanted = settings.get("transport", "auto")
-    transports = _transports(settings, environment)
+    transports = _transports(settings, environment, roster.quiet_after_talk)
     if wanted != "auto" and wanted not in transports:
         raise UsageError(
             f"sources.workboard: no transport {wanted!r} with these settings",
@@ -40,12 +41,12 @@ def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str,
     )
 
 
-def _transports(settings: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Transport]:
+def _transports(settings: Mapping[str, Any], environment: Mapping[str, str], quiet: timedelta) -> dict[str, Transport]:
     """By name, best first; `file` only where a path is given."""
     board, url, token_env = settings.get("board"), settings.get("url"), settings.get("token_env")
     transports: dict[str, Transport] = {
-        "gateway": GatewayTransport(environment, board, url, token_env),
-        "cli": CommandTransport(environment, settings.get("binary") or "openclaw", board, url, token_env),
+        "gateway": GatewayTransport(environment, board, url, token_env, quiet=quiet),
+        "cli": CommandTransport(environment, settings.get("binary") or "openclaw", board, url, token_env, quiet=quiet),
     }
     if settings.get("path"):
         transports["file"] = SavedFile(Path(settings["path"]), "WorkBoard cards", saved_cards(board))
