@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check lint types imports wheel test-openclaw test-slow bench constraints clean
+.PHONY: help demo install test check lint types imports wheel test-openclaw test-cron test-slow bench constraints clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ wheel: $(INSTALLED)
 test-openclaw: $(INSTALLED) ## the same suite on a real OpenClaw Gateway (installed once into a cache)
 	$(BIN)/python -m tests.real.install
 	$(BIN)/python -m pytest -m openclaw
+
+test-cron: $(INSTALLED) ## five minutes of a real cron (needs root and Debian's cron)
+	$(BIN)/python -m pytest -m cron
 
 test-slow: $(INSTALLED) ## tests that take minutes
 	$(BIN)/python -m pytest -m slow

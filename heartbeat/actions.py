@@ -24,7 +24,8 @@ from heartbeat.plan import Planned
 from heartbeat.roster.model import Roster
 from heartbeat.rules.precondition import objections
 from heartbeat.rules.rounds import PAUSES
-from heartbeat.store.locks import try_exclusive
+from heartbeat.store.fencing import fenced_entry
+from heartbeat.store.locks import Fenced, lease, try_exclusive
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Writer
@@ -55,6 +56,8 @@ class Carried:
     dead: tuple[Entry, ...] = ()
     busy: str = ""
     """Who carries writes out right now, where somebody else does."""
+    fenced: tuple[Fenced, ...] = ()
+    """Who did so beyond its time, and was ended (rule B1)."""
 
 
 @dataclass(slots=True)
@@ -107,9 +110,12 @@ def carry_out(
 
     What does not fit into the deadline stays for the next beat. Raises StateError.
     """
-    with try_exclusive(locks / "outbox.lock", purpose="carrying out writes") as lock:
+    with try_exclusive(locks / "outbox.lock", purpose="carrying out writes", until=lease(deadline)) as lock:
+        fenced = (lock.fenced,) if lock.fenced else ()
+        if fenced:
+            store.add_log(map(fenced_entry, fenced))
         if not lock.held:
-            return Carried(busy=str(lock.holder or "another process"))
+            return Carried(busy=lock.told_of_holder, fenced=fenced)
         hand = _Hand(store, roster, environment, clock, deadline, build)
         sorted_ = _Sorted()
         for entry in store.entries(kind=EntryKind.WRITE, states=UNFINISHED):
@@ -126,6 +132,7 @@ def carry_out(
             sorted_.of(EntryState.CONFLICT),
             sorted_.of(EntryState.PENDING),
             sorted_.of(EntryState.DEAD),
+            fenced=fenced,
         )
 
 

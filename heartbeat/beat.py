@@ -7,7 +7,7 @@ B3a, S10); `rehearse` shows the same and does nothing. The clock is read by the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,10 +18,10 @@ from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
 from heartbeat.errors import StateError
 from heartbeat.instants import CLOCK_SKEW
-from heartbeat.memory import Memory
+from heartbeat.memory import Memory, Miss
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
-from heartbeat.notify.inbox import inbox, lately_shown
+from heartbeat.notify.inbox import inbox, is_nudge, lately_shown
 from heartbeat.observation import Observation, observe, patience
 from heartbeat.plan import Acting, Plan, plan
 from heartbeat.policy import Recovery
@@ -30,9 +30,12 @@ from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
+from heartbeat.rules.talk import Talk, talks
 from heartbeat.schedule.due import due, next_due
 from heartbeat.schedule.slots import current_slot
-from heartbeat.store.locks import Lock, try_exclusive
+from heartbeat.store.fencing import fenced_entry
+from heartbeat.store.holder import Process
+from heartbeat.store.locks import Fenced, Lock, lease, try_exclusive
 from heartbeat.store.port import Entry, Receipt, Store
 from heartbeat.sweep import SourceBuilder
 from heartbeat.systems.registry import build_source, build_writer
@@ -61,6 +64,8 @@ class Beat:
     """One agent's part in a tick: its worklist and receipt, or why it was skipped.
 
     `inbox` holds the messages that this worklist shows on top, `attention` what waits for this agent's decision.
+    `deferred` says why nudges for this agent wait, where they do (rule B4). `missed` are the slots that passed before
+    this one without a beat (rule B2).
     """
 
     agent: Agent
@@ -69,6 +74,8 @@ class Beat:
     skipped: str = ""
     inbox: tuple[Entry, ...] = ()
     attention: tuple[Attention, ...] = ()
+    deferred: str = ""
+    missed: Miss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,8 @@ class Tick:
     delivered: Delivered | None = None
     resting: Mapping[str, datetime] = field(default_factory=dict)
     """Who was asked for and is not due yet, and when it is; by agent id."""
+    fenced: tuple[Fenced, ...] = ()
+    """Who was in the way beyond its time, and was ended; on record already (rule B1)."""
 
 
 def tick(
@@ -108,44 +117,65 @@ def tick(
 ) -> Tick:
     """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1);
     with `only_due` so is one whose slot is answered already, and nothing is read where that is everybody (rule B2).
+
+    A beat that is over its own deadline, and is still there, is ended: its agent beats now (fencing.py).
     """
     started = clock()
     if only_due:
-        agents, resting = _who_is_due(roster, agents, store, started)
+        agents, resting = who_is_due(roster, agents, store, started)
         if not agents:
             return Tick(None, (), resting=resting)
     else:
         resting = {}
     with ExitStack() as held:
+        until = deadline or patience([agent.policy for agent in agents])
+        claims = {agent.id: held.enter_context(ExitStack()) for agent in agents}
         taken = {
-            agent.id: held.enter_context(try_exclusive(locks / f"{agent.id}.lock", purpose="tick")) for agent in agents
+            agent: claim.enter_context(try_exclusive(locks / f"{agent}.lock", purpose="tick", until=lease(until)))
+            for agent, claim in claims.items()
         }
+        ended = {agent: lock.fenced for agent, lock in taken.items() if lock.fenced is not None}
+        if ended:
+            store.add_log(fenced_entry(fenced, agent) for agent, fenced in ended.items())
         free: Sequence[Agent] = [agent for agent in agents if taken[agent.id].held]
         if only_due:
             # Another tick may have answered a slot while this one came to the lock.
-            free, answered = _who_is_due(roster, free, store, started)
+            free, answered = who_is_due(roster, free, store, started)
             resting |= answered
             agents = [agent for agent in agents if agent.id not in answered]
+            for name in answered:
+                claims[name].close()
         if not free:
-            return Tick(None, tuple(_skip(agent, taken[agent.id]) for agent in agents), resting=resting)
-        room = _Room(roster, free, environment, store, locks, clock, peers or Peers())
+            skipped = tuple(_skip(agent, taken[agent.id]) for agent in agents)
+            return Tick(None, skipped, resting=resting, fenced=tuple(ended.values()))
+        stuck = dict(_stuck(taken, {fenced.holder.process for fenced in ended.values()}))
+        room = _Room(roster, free, environment, store, locks, clock, peers or Peers(), stuck)
         try:
             until = deadline or patience([agent.policy for agent in free])
+            for agent in free:
+                taken[agent.id].renew(lease(until))
             done = room.beat(started, until, cache, fresh=fresh)
         except BaseException as error:
             # An interrupt ends a beat as well as a fault does; a store that fails now must not hide why.
             with suppress(StateError):
-                record_failure(store, roster, free, started, clock(), error)
+                record_failure(store, roster, free, started, clock(), error, stuck)
             raise
         beats = {beat.agent.id: beat for beat in done.beats}
         every = tuple(beats.get(agent.id) or _skip(agent, taken[agent.id]) for agent in agents)
-        return replace(done, beats=every, resting=resting)
+        return replace(done, beats=every, resting=resting, fenced=(*ended.values(), *done.carried.fenced))
 
 
-def _who_is_due(
+def _stuck(taken: Mapping[str, Lock], ended: Collection[Process | None]) -> Iterator[tuple[str, datetime]]:
+    """Since when a beat hung that had to be ended, by agent id: it may have had more agents than one."""
+    for agent, lock in taken.items():
+        if lock.left_by is not None and lock.left_by.process in ended and lock.left_by.since is not None:
+            yield agent, lock.left_by.since
+
+
+def who_is_due(
     roster: Roster, agents: Sequence[Agent], store: Store, now: datetime
 ) -> tuple[Sequence[Agent], dict[str, datetime]]:
-    """Those whose slot has come, and when the others are due."""
+    """Those whose slot has come, and when the others are due, by agent id (rule B2)."""
     last = {agent: receipt.started_at for agent, receipt in store.last_receipts().items()}
     ready = due(agents, roster.timezone, last, now)
     names = {agent.id for agent in ready}
@@ -168,6 +198,8 @@ class _Room:
     locks: Path
     clock: Callable[[], datetime]
     peers: Peers
+    stuck: Mapping[str, datetime]
+    """Since when the beat hung that had to be ended first, by agent id."""
 
     def beat(self, started: datetime, deadline: Deadline, cache: SnapshotCache, *, fresh: bool) -> Tick:
         observation = observe(
@@ -195,11 +227,13 @@ class _Room:
             open_channel=self.peers.channel,
             pause=self.peers.pause,
         )
-        beats = tuple(self._beat(observation, agent, started, carried) for agent in self.agents)
+        beats = tuple(self._beat(observation, planned, agent, started, carried) for agent in self.agents)
         shown = {beat.agent.id: beat.inbox for beat in beats}
         receipts = [beat.receipt for beat in beats if beat.receipt]
-        kept = {each.agent: each for each in record_beats(self.store, self.roster, receipts, shown, self.clock())}
-        beats = tuple(replace(beat, receipt=kept[beat.agent.id]) for beat in beats)
+        kept = record_beats(self.store, self.roster, receipts, shown, self.clock(), self.stuck)
+        beats = tuple(
+            replace(beat, receipt=each.receipt, missed=each.missed) for beat, each in zip(beats, kept, strict=True)
+        )
         return Tick(observation, beats, planned, carried, delivered)
 
     def _carry_out(self, observation: Observation, deadline: Deadline) -> Carried:
@@ -234,17 +268,35 @@ class _Room:
             return f"held: {hold.why}"
         return ""
 
-    def _beat(self, observation: Observation, agent: Agent, started: datetime, carried: Carried) -> Beat:
+    def _beat(self, observation: Observation, planned: Plan, agent: Agent, started: datetime, carried: Carried) -> Beat:
         own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
-        reasons = (*_extended(observation, own), *_done_for(agent, carried))
+        talk = _talk_with(observation, agent)
+        deferred = _deferred(talk, inbox(self.store, agent.id), planned, own)
+        reasons = (*_extended(observation, own), *_done_for(agent, carried), *filter(None, (deferred,)))
         receipt = beat_receipt(observation, agent, own, started, self.clock(), reasons)
         return Beat(
             agent,
             own,
             receipt,
-            inbox=inbox(self.store, agent.id, _INBOX),
+            inbox=inbox(self.store, agent.id, _INBOX, nudges=talk is None),
             attention=_attention(observation, self.store, agent),
+            deferred=deferred,
         )
+
+
+def _talk_with(observation: Observation, agent: Agent) -> Talk | None:
+    """The talk of a person with the agent that goes on, as far as any source can tell (rule B4)."""
+    judgement = observation.judgement
+    return talks(judgement.scene.presence, observation.roster.quiet_after_talk, judgement.now).get(agent.id)
+
+
+def _deferred(talk: Talk | None, letters: Sequence[Entry], planned: Plan, own: Worklist) -> str:
+    """Why nudges for an agent wait: some of its inbox, and some that are not even taken. Empty where none does."""
+    if talk is None:
+        return ""
+    climbs = [planned.climbs.get(standing.task.key) for standing in own.standings]
+    untaken = any(climb is not None and talk.told in climb.waits for climb in climbs)
+    return talk.told if untaken or any(map(is_nudge, letters)) else ""
 
 
 def _extended(observation: Observation, own: Worklist) -> Iterator[str]:
@@ -259,8 +311,13 @@ def _done_for(agent: Agent, carried: Carried) -> Iterator[str]:
     """What this tick did to the agent's tasks."""
     for entry in (*carried.done, *carried.conflicts, *carried.later, *carried.dead):
         if entry.payload.get("owner", ["", ""])[1] == agent.id:
-            operation = str(entry.payload.get("write", {}).get("operation", "write"))
-            yield f"{operation} {entry.task}: {entry.state.value}"
+            yield told_of_write(entry)
+
+
+def told_of_write(entry: Entry) -> str:
+    """What a receipt says of a write."""
+    operation = str(entry.payload.get("write", {}).get("operation", "write"))
+    return f"{operation} {entry.task}: {entry.state.value}"
 
 
 def acting(observation: Observation, agents: Sequence[str]) -> Acting:
@@ -292,14 +349,17 @@ def rehearse(observation: Observation, agents: Sequence[Agent], store: Store) ->
     What the last beats have shown is shown again for two slots: their output may have gone to a log.
     """
     assessment, roster = observation.assessment, observation.roster
+    planned = plan(observation.judgement, acting(observation, [agent.id for agent in agents]), roster.charter())
     beats = []
     for agent in agents:
         since = _slot_before(agent, roster, observation.at)
-        letters = (*inbox(store, agent.id, _INBOX), *lately_shown(store, agent.id, since, _INBOX))
         own = worklist(assessment, agent.id, patrol=agent.patrol)
+        talk, waiting = _talk_with(observation, agent), inbox(store, agent.id)
+        letters = (*waiting, *lately_shown(store, agent.id, since))
+        shown = [entry for entry in letters if talk is None or not is_nudge(entry)]
+        deferred = _deferred(talk, waiting, planned, own)
         decisions = _attention(observation, store, agent)
-        beats.append(Beat(agent, own, None, inbox=letters[:_INBOX], attention=decisions))
-    planned = plan(observation.judgement, acting(observation, [agent.id for agent in agents]), roster.charter())
+        beats.append(Beat(agent, own, None, inbox=tuple(shown[:_INBOX]), attention=decisions, deferred=deferred))
     return Tick(observation, tuple(beats), planned)
 
 
@@ -318,5 +378,5 @@ def _attention(observation: Observation, store: Store, agent: Agent) -> tuple[At
 
 
 def _skip(agent: Agent, lock: Lock) -> Beat:
-    holder = f" ({lock.holder})" if lock.holder else ""
+    holder = f" ({lock.told_of_holder})" if lock.holder else ""
     return Beat(agent, None, None, f"another tick of {agent.id} is running{holder}; this one does nothing")

@@ -18,6 +18,7 @@ from heartbeat.policy import Charter, Member, Policy, Recovery
 from heartbeat.rules import rounds
 from heartbeat.rules.activity import is_running
 from heartbeat.rules.ladder import Climb, climb, ended
+from heartbeat.rules.talk import Talk, says_deferred, talks
 from heartbeat.rules.windows import settled
 from heartbeat.steps import NAMED, StepFacts, at_work, name_of, notice_message, rounds_message, typed
 from heartbeat.task import NOBODY, OwnerKind, Ref, Status, Task
@@ -87,6 +88,7 @@ class _Planner:
         self._acting = acting
         self._charter = charter
         self._now = judgement.now
+        self._talks = talks(judgement.scene.presence, charter.quiet_after_talk, judgement.now)
         self._incidents = judgement.memory.incidents
         self._open = {ref: each for each in reversed(self._incidents) if each.open for ref in each.refs}
         self._by_ref: dict[Ref, list[Incident]] = {}
@@ -162,6 +164,7 @@ class _Planner:
             clocks=self._clocks_of(task),
             now=self._now,
             held=held,
+            talk=self._talks.get(owner),
         )
 
     def _without_numbers(self, task: Task) -> Climb:
@@ -221,7 +224,7 @@ class _Planner:
             return Plan()
         stall = self._seen.stalls.get(key)
         if stall is None or not each.steps:
-            return Plan(incidents=(incident,), notes=tuple(_transition(before, incident, task)))
+            return Plan(incidents=(incident,), notes=tuple(_transition(before, incident, task, self._talks)))
         clocks = self._seen.memory.clocks
         facts = StepFacts(task, stall, incident, *self._rules_for(task), self._charter, clocks)
         writes = tuple(write for step in each.steps for write in self._writes(step, facts))
@@ -234,7 +237,7 @@ class _Planner:
             messages=tuple(facts.messages(Step.NOTIFY)) if Step.NOTIFY in each.steps else (),
             nudges=tuple(facts.nudge() for step in each.steps if step is Step.NUDGE),
             incidents=(incident,),
-            notes=tuple(_transition(before, incident, task)),
+            notes=tuple(_transition(before, incident, task, self._talks)),
         )
 
     def _writes(self, step: Step, facts: StepFacts) -> Iterator[Planned]:
@@ -378,12 +381,15 @@ class _Planner:
         return self._acts_for(task) and self._seen.memory.paused(task.owner.id, self._now) is None
 
 
-def _transition(before: Incident | None, after: Incident, task: Task) -> Iterator[Note]:
+def _transition(before: Incident | None, after: Incident, task: Task, talking: Mapping[str, Talk]) -> Iterator[Note]:
+    """What the log tells of a climb; that a person keeps the nudge away once a talk, when it begins to (rule B4)."""
     owner = task.owner.id
     if before is None:
         yield Note("incident-opened", f"{task.title}: suspected", owner, task.key, after.id)
     elif after.stage is Stage.ENDED:
         yield Note("incident-ended", f"{task.title}: {after.why}", owner, task.key, after.id)
+    if says_deferred(after.why) and owner in talking and (before is None or before.why != after.why):
+        yield Note("deferred", f"{task.title}: {talking[owner].told}", owner, task.key, after.id)
     known = before.steps if before else ()
     for taken in after.steps[len(known) :]:
         yield Note(f"step-{taken.step.value.replace('_', '-')}", task.title, owner, task.key, after.id)

@@ -11,6 +11,9 @@ from enum import StrEnum
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 
+QUIET_AFTER_TALK = timedelta(minutes=10)
+"""Where the roster says nothing else (rule B4)."""
+
 
 class ParentRule(StrEnum):
     """What a Multica parent issue means for its children (rule D2)."""
@@ -88,6 +91,8 @@ class Charter:
     """The name of the person in charge."""
     create_cards: bool = False
     """Whether a recovered TODO line becomes a card (rule L2)."""
+    quiet_after_talk: timedelta = QUIET_AFTER_TALK
+    """For how long after a person's last word an agent is not nudged (rule B4)."""
 
     @property
     def beat(self) -> timedelta:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from heartbeat.actions import entry_of
 from heartbeat.memory import Incident, Miss, MissReason, Rounds, Step, StepOutcome
-from heartbeat.notify.inbox import shown
+from heartbeat.notify.inbox import is_nudge, shown
 from heartbeat.notify.roles import addressed
 from heartbeat.observation import Observation
 from heartbeat.plan import Plan
 from heartbeat.receipt import failure_receipt
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.due import passed_over
-from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Receipt, Store
+from heartbeat.schedule.slots import current_slot
+from heartbeat.store.port import Entry, EntryState, LogEntry, Receipt, Store
 from heartbeat.store.port import Link as RememberedLink
 from heartbeat.systems.base import ReadStatus
 
@@ -120,52 +121,72 @@ def _entries(observation: Observation, plan: Plan, at: datetime) -> Iterable[Ent
         yield from addressed(message, observation.roster, at)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A receipt as it stands on record, and the slots that passed before it without one."""
+
+    receipt: Receipt
+    missed: Miss | None = None
+
+
 def record_beats(
-    store: Store, roster: Roster, receipts: Sequence[Receipt], shown_to: Mapping[str, Sequence[Entry]], at: datetime
-) -> tuple[Receipt, ...]:
+    store: Store,
+    roster: Roster,
+    receipts: Sequence[Receipt],
+    shown_to: Mapping[str, Sequence[Entry]],
+    at: datetime,
+    stuck: Mapping[str, datetime] | None = None,
+) -> tuple[Kept, ...]:
     """The receipts, and with them that the messages on top of the worklists were shown (rule L1). One transaction.
 
-    `shown_to` is by agent id. Returns the receipts as they are on record.
+    `shown_to` and `stuck` are by agent id; `stuck` tells since when a beat hung that had to be ended first. Returns
+    what is on record now, in the order of the receipts. The caller holds the locks of these agents.
     """
-    kept = []
+    kept = tuple(_answered(store, roster, receipt, at, stuck or {}) for receipt in receipts)
     with store.transaction():
-        for receipt in receipts:
-            kept.append(_keep(store, roster, receipt, at))
-            entries = shown_to.get(receipt.agent, ())
-            shown(store, (entry.key for entry in entries), receipt.id, at)
+        for each in kept:
+            _keep(store, each)
+            entries = shown_to.get(each.receipt.agent, ())
+            shown(store, (entry.key for entry in entries), each.receipt.id, at)
             for entry in entries:
                 _nudged(store, entry, at)
         retention = roster.extra.get("retention")
         if isinstance(retention, timedelta):
             store.forget_before(at - max(retention, _SHORTEST_RETENTION))
-    return tuple(kept)
+    return kept
 
 
-def _keep(store: Store, roster: Roster, receipt: Receipt, at: datetime) -> Receipt:
-    """A receipt, and the slots that passed before it without one (rule B2).
+def _answered(store: Store, roster: Roster, receipt: Receipt, at: datetime, stuck: Mapping[str, datetime]) -> Kept:
+    """A receipt with the slot that it answers, and the slots that passed before that without one (rule B2).
 
     A slot has one receipt (invariant I6): a further beat within it, by hand or after the clock was set back, has none.
     """
-    if receipt.slot is not None and store.slot_taken(receipt.agent, receipt.slot):
-        receipt = replace(receipt, slot=None)
-    if receipt.slot is not None:
-        before = store.last_slot(receipt.agent, receipt.slot)
-        span = passed_over(roster.agents[receipt.agent].policy, roster.timezone, before, receipt.slot)
-        if span is not None:
-            reason = _why_missed(store.last_receipt(receipt.agent), span.first)
-            store.note_misses([Miss(receipt.agent, span.first, span.last, span.count, reason, at)])
-    store.add_receipt(receipt)
-    return receipt
+    slot, agent = receipt.slot, receipt.agent
+    if slot is None or store.slot_taken(agent, slot):
+        return Kept(replace(receipt, slot=None))
+    policy, timezone = roster.agents[agent].policy, roster.timezone
+    last = store.last_receipt(agent)
+    answered = store.last_slot(agent, slot)
+    if answered is None and last is not None:
+        answered = last.started_at  # a receipt without a slot is all that is left
+    span = passed_over(policy, timezone, answered, slot)
+    if span is None:
+        return Kept(receipt)
+    hung = agent in stuck and current_slot(policy, timezone, stuck[agent]) <= span.first
+    busy = hung or (last is not None and last.started_at <= span.first < last.ended_at)
+    reason = MissReason.BUSY if busy else MissReason.COALESCED
+    return Kept(receipt, Miss(agent, span.first, span.last, span.count, reason, at))
 
 
-def _why_missed(last: Receipt | None, first: datetime) -> MissReason:
-    busy = last is not None and last.started_at <= first < last.ended_at
-    return MissReason.BUSY if busy else MissReason.COALESCED
+def _keep(store: Store, kept: Kept) -> None:
+    if kept.missed is not None:
+        store.note_misses([kept.missed])
+    store.add_receipt(kept.receipt)
 
 
 def _nudged(store: Store, entry: Entry, at: datetime) -> None:
     """A nudge counts from when it was shown (rules L1, T6)."""
-    if entry.kind is not EntryKind.INBOX or not entry.key.startswith(f"{entry.incident}/{Step.NUDGE.value}/"):
+    if not is_nudge(entry):
         return
     for incident in store.incidents(open_only=True):
         if incident.id == entry.incident and incident.nudged_at is None:
@@ -180,9 +201,17 @@ def _with_nudge(incident: Incident, at: datetime) -> Incident:
 
 
 def record_failure(
-    store: Store, roster: Roster, agents: Sequence[Agent], started: datetime, ended: datetime, error: BaseException
+    store: Store,
+    roster: Roster,
+    agents: Sequence[Agent],
+    started: datetime,
+    ended: datetime,
+    error: BaseException,
+    stuck: Mapping[str, datetime] | None = None,
 ) -> None:
-    """A beat that failed is on record too; the failure itself goes on to the caller."""
+    """A beat that failed is on record too; the failure itself goes on to the caller. `stuck` as in `record_beats`."""
+    receipts = (failure_receipt(roster, agent, started, ended, error) for agent in agents)
+    kept = [_answered(store, roster, receipt, ended, stuck or {}) for receipt in receipts]
     with store.transaction():
-        for agent in agents:
-            _keep(store, roster, failure_receipt(roster, agent, started, ended, error), ended)
+        for each in kept:
+            _keep(store, each)

@@ -164,7 +164,8 @@ class Evidence:
 class Presence:
     """An agent's turn, as a source knows it (rules T1, T7, C1). Without `ref` it is not known what it works on.
 
-    `at` is when the agent was last seen at it; `id` names the session or run.
+    `at` is when the agent was last seen at it; `id` names the session or run. `talked_at` is when a person last spoke
+    with the agent there, as far as the source tells a person from a program (rule B4).
     """
 
     agent: str
@@ -172,6 +173,7 @@ class Presence:
     at: datetime | None
     id: str
     ref: Ref | None = None
+    talked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

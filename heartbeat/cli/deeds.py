@@ -14,9 +14,10 @@ DECIDE = "reassign, split or unblock"
 
 
 def deeds(tick: Tick) -> Iterator[str]:
-    """One sentence an action, in the order: writes, messages; of a rehearsal what would be done."""
+    """One sentence an action, in the order: what is put off, writes, messages; of a rehearsal what would be done."""
     if tick.observation is None:
         return
+    yield from (beat.deferred for beat in tick.beats if beat.deferred)
     names = {key: task.items[0].key for key, task in tick.observation.judgement.tasks.items()}
     rehearsed = all(beat.receipt is None for beat in tick.beats)
     if rehearsed:

@@ -12,6 +12,9 @@ from heartbeat.errors import Exit, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
+    from heartbeat.bare import Bare
     from heartbeat.doctor import Check
     from heartbeat.store.port import Store
 
@@ -22,6 +25,9 @@ def doctor(
     timeout: Annotated[
         float, typer.Option("--timeout", min=1.0, metavar="SECONDS", help="For each source with all its transports.")
     ] = 90.0,
+    cron: Annotated[
+        bool, typer.Option("--cron", help="Do it again in cron's bare environment, and say what is different there.")
+    ] = False,
     accept_loss: Annotated[
         str | None,
         typer.Option(
@@ -54,12 +60,23 @@ def doctor(
         patience=timeout,
         on_progress=progress,
     )
+    bare = _under_cron(session, checks, timeout) if cron else None
     if json_output:
-        _print_json(checks, str(session.roster.path), str(session.state))
+        _print_json(checks, str(session.roster.path), str(session.state), bare)
     else:
         _print_table(checks, session)
-    if examination.worst(checks) is examination.Level.FAILED:
+        if bare is not None:
+            _print_bare(bare)
+    if examination.worst((*checks, *(bare.differences if bare else ()))) is examination.Level.FAILED:
         raise typer.Exit(Exit.FOUND)
+
+
+def _under_cron(session: Session, checks: Sequence[Check], timeout: float) -> Bare:
+    from heartbeat.bare import examine_there, how_cron_starts
+
+    start = how_cron_starts(session.roster, session.preparation().launch, session.environment)
+    progress("trying it all again as cron would …")
+    return examine_there(start, session.roster, checks, session.state, session.environment, patience=timeout)
 
 
 def _accept(session: Session, name: str) -> None:
@@ -70,10 +87,23 @@ def _accept(session: Session, name: str) -> None:
     typer.echo(f"accepted by {name.strip()}: {accepted.reason}" if accepted else "nothing was lost; nothing to accept")
 
 
-def _print_json(checks: Sequence[Check], roster: str, state: str) -> None:
+def _print_json(checks: Sequence[Check], roster: str, state: str, bare: Bare | None) -> None:
     from heartbeat.cli import documents
 
-    rows = [
+    document: documents.Document = {"schema": "heartbeat.doctor/1", "roster": roster, "state": state}
+    document["checks"] = _rows(checks)
+    if bare is not None:
+        document["cron"] = {
+            "installed": bare.start.installed,
+            "command": list(bare.start.argv),
+            "checks": _rows(bare.checks),
+            "differences": _rows(bare.differences),
+        }
+    documents.write(document)
+
+
+def _rows(checks: Sequence[Check]) -> list[dict[str, str]]:
+    return [
         {
             "area": check.area,
             "subject": check.subject,
@@ -83,16 +113,34 @@ def _print_json(checks: Sequence[Check], roster: str, state: str) -> None:
         }
         for check in checks
     ]
-    documents.write({"schema": "heartbeat.doctor/1", "roster": roster, "state": state, "checks": rows})
 
 
 def _print_table(checks: Sequence[Check], session: Session) -> None:
     from heartbeat.cli import tables
 
-    colours = {"ok": "green", "note": "dim", "warning": "yellow", "failed": "bold red"}
     out = tables.console()
     out.print(tables.cell(f"roster {session.roster.path}", "dim"))
     out.print(tables.cell(f"state  {session.state}", "dim"))
+    out.print(_table(checks))
+
+
+def _print_bare(bare: Bare) -> None:
+    from heartbeat.cli import tables
+
+    out = tables.console()
+    out.print()
+    origin = "as the crontab has it" if bare.start.installed else "as `heartbeat cron install` would write it"
+    out.print(tables.cell(f"Under cron ({origin})", "bold"))
+    if bare.differences:
+        out.print(_table(bare.differences))
+    if bare.checks and not any(check.level.value in ("warning", "failed") for check in bare.differences):
+        out.print(tables.cell("  what works here works there"))
+
+
+def _table(checks: Sequence[Check]) -> Table:
+    from heartbeat.cli import tables
+
+    colours = {"ok": "green", "note": "dim", "warning": "yellow", "failed": "bold red"}
     table = tables.grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
     for check in checks:
         told = tables.cell(check.message)
@@ -100,4 +148,4 @@ def _print_table(checks: Sequence[Check], session: Session) -> None:
             told.append("\n").append_text(tables.cell(check.advice, "dim"))
         level = tables.cell(check.level.value, colours[check.level.value])
         table.add_row("", tables.cell(check.area), tables.cell(check.subject), level, told)
-    out.print(table)
+    return table

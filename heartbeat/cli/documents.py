@@ -14,6 +14,7 @@ from typing import Any
 from heartbeat.beat import Beat, Patrol, Tick
 from heartbeat.cli.deeds import deeds, letters, pauses
 from heartbeat.instants import to_text
+from heartbeat.memory import Miss
 from heartbeat.observation import Observation
 from heartbeat.rules.backlog import SourceLoad
 from heartbeat.rules.dependencies import Wait
@@ -66,23 +67,39 @@ def ticks_document(tick: Tick, patrols: Mapping[str, Patrol]) -> Document:
     beats = [
         {"agent": beat.agent.id, **_beat(beat, patrols.get(beat.agent.id), tick.observation)} for beat in tick.beats
     ]
+    waiting = sorted(tick.resting.items(), key=lambda each: (each[1], each[0]))
+    resting = [{"agent": agent, "next_due": to_text(at)} for agent, at in waiting]
     if tick.observation is None:
-        return {"schema": "heartbeat.ticks/1", "ticks": beats}
+        return {"schema": "heartbeat.ticks/1", "ticks": beats, "resting": resting}
     return {
         "schema": "heartbeat.ticks/1",
         **_frame(tick.observation),
         "sources": sources(tick.observation),
         "ticks": beats,
+        "resting": resting,
         "actions": [*pauses(tick), *deeds(tick)],
     }
 
 
-def receipts_document(receipts: Iterable[Receipt], generated_at: str) -> Document:
+def receipts_document(receipts: Iterable[Receipt], misses: Iterable[Miss], generated_at: str) -> Document:
     """`heartbeat.receipts/1`, newest first."""
     return {
         "schema": "heartbeat.receipts/1",
         "generated_at": generated_at,
         "receipts": [receipt_document(receipt) for receipt in receipts],
+        "misses": [miss_document(miss) for miss in misses],
+    }
+
+
+def miss_document(miss: Miss) -> Document:
+    """Slots of an agent, next to each other, that passed without a receipt."""
+    return {
+        "agent": miss.agent,
+        "first": to_text(miss.first),
+        "last": to_text(miss.last),
+        "count": miss.count,
+        "reason": miss.reason.value,
+        "noted_at": to_text(miss.noted_at),
     }
 
 
@@ -110,6 +127,7 @@ def _beat(beat: Beat, patrol: Patrol | None, observation: Observation | None) ->
     if patrol is not None:
         document["backlog"] = backlog(patrol)
     document["receipt"] = receipt_document(beat.receipt) if beat.receipt else None
+    document["missed"] = miss_document(beat.missed) if beat.missed else None
     return document
 
 
@@ -232,6 +250,7 @@ def receipt_document(receipt: Receipt) -> Document:
         "id": receipt.id,
         "agent": receipt.agent,
         "slot": None if receipt.slot is None else to_text(receipt.slot),
+        "late_seconds": None if receipt.late is None else round(receipt.late.total_seconds(), 3),
         "started_at": to_text(receipt.started_at),
         "ended_at": to_text(receipt.ended_at),
         "outcome": receipt.outcome,

@@ -55,7 +55,7 @@ def explain(
 
     session = Session(context, roster)
     moment = instant(at)
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         progress("reading the sources …")
         seen = look(session, store, at=moment, fresh=fresh)
         named = operators.meant(seen, store, task)
@@ -100,6 +100,7 @@ def _print(told: Explanation, seen: Observation) -> None:
 
     out = tables.console()
     zone = seen.roster.timezone
+    tables.print_instant(out, seen)
     for alarm in seen.alarms:
         out.print(tables.cell(f"{alarm.code}: {alarm.message}", "bold red"), soft_wrap=True)
     for report in seen.sweep.reports:

@@ -45,7 +45,14 @@ def document(told: Explanation, seen: Observation) -> dict[str, Any]:
         "clocks": [_clock(clock) for clock in told.clocks],
         "signs": [_sign(sign) for sign in told.signs],
         "presence": [
-            {"agent": each.agent, "active": each.active, "at": _text(each.at), "id": each.id} for each in told.presence
+            {
+                "agent": each.agent,
+                "active": each.active,
+                "at": _text(each.at),
+                "id": each.id,
+                "talked_at": _text(each.talked_at),
+            }
+            for each in told.presence
         ],
         "waiting_on": [_waiting(each) for each in told.waits],
         "waited_for_by": [

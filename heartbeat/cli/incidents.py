@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +35,7 @@ def incidents(
 ) -> None:
     """Every stall on record: whose task, what was done about it, and how it ended. Newest first. Read-only."""
     session = Session(context, roster)
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         found = store.incidents(open_only=open_only)
         lost = store.tombstone()
         operators.warn_of_loss(store)
@@ -57,7 +57,7 @@ def incidents(
         )
         return
     if found:
-        _print(found, session.roster.timezone, session.now(), limit)
+        _print(found, session, limit)
     elif lost is None:
         whose = f" of {agent}" if agent else ""
         typer.echo(f"No {'open ' if open_only else ''}incident{whose}.")
@@ -68,6 +68,7 @@ def resolve(
     incident: Annotated[str, typer.Argument(metavar="INCIDENT", help="Its id, or the beginning of it.")],
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What was done about it.")],
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -81,7 +82,14 @@ def resolve(
             found = _meant(store.incidents(), incident)
             _refuse_ended(found, session.roster.timezone)
             dropped = _drop_queued(store, found.id, f"{found.id} was resolved by {by}", now)
-            _end(store, found.id, by, said, now)
+            ended = _end(store, found.id, by, said, now)
+    if json_output:
+        from heartbeat.cli import documents
+        from heartbeat.instants import to_text
+
+        told = {"generated_at": to_text(now), "by": by, "dropped": dropped, "incident": document(ended)}
+        documents.write({"schema": "heartbeat.resolve/1", **told})
+        return
     from heartbeat.cli.terminal import clipped
 
     queued = f"; {dropped} queued step{'s' * (dropped != 1)} dropped" if dropped else ""
@@ -133,14 +141,15 @@ def _drop_queued(store: Store, incident: str, said: str, now: datetime) -> int:
     return len(queued)
 
 
-def _end(store: Store, incident: str, by: str, said: str, now: datetime) -> None:
-
+def _end(store: Store, incident: str, by: str, said: str, now: datetime) -> Incident:
+    """The incident after its end."""
     from heartbeat.memory import Ending, Stage
     from heartbeat.store.port import LogEntry
 
     before = next(each for each in store.incidents() if each.id == incident)
     why = f"{said} ({by})"
-    store.put_incident(replace(before, stage=Stage.ENDED, ended_at=now, ending=Ending.RESOLVED, why=why))
+    ended = replace(before, stage=Stage.ENDED, ended_at=now, ending=Ending.RESOLVED, why=why)
+    store.put_incident(ended)
     store.add_log(
         [
             LogEntry(
@@ -154,6 +163,7 @@ def _end(store: Store, incident: str, by: str, said: str, now: datetime) -> None
             )
         ]
     )
+    return ended
 
 
 def document(incident: Incident) -> dict[str, Any]:
@@ -186,15 +196,19 @@ def document(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _print(found: Sequence[Incident], zone: str, now: datetime, limit: int) -> None:
+def _print(found: Sequence[Incident], session: Session, limit: int) -> None:
     from heartbeat.cli import tables, wording
+    from heartbeat.cli.called import called
 
     out = tables.console()
+    zone, now = session.roster.timezone, session.now()
     fixed: dict[str, Any] = {"no_wrap": True}
     table = tables.grid(fixed, fixed, fixed, fixed, {"overflow": "fold"})
-    for incident in found[:limit] if limit else found:
+    shown = found[:limit] if limit else found
+    names = called(session.state, (str(ref) for incident in shown for ref in incident.refs))
+    for incident in shown:
         said = tables.cell(incident.title)
-        for line in _history(incident, zone):
+        for line in _history(incident, zone, names):
             said.append("\n").append_text(tables.cell(line, "dim"))
         table.add_row(
             "",
@@ -214,14 +228,16 @@ def _stage(incident: Incident) -> str:
     return f"{word}, recovery {incident.number}" if incident.number > 1 else word
 
 
-def _history(incident: Incident, zone: str) -> Iterable[str]:
-    """What it is about, and everything that happened, in order."""
+def _history(incident: Incident, zone: str, names: Mapping[str, str]) -> Iterable[str]:
+    """What it is about, and everything that happened, in order; of an open one also what it waits for."""
     from heartbeat.cli import tables
 
-    yield " = ".join(map(str, incident.refs))
+    yield " = ".join(names.get(text, text) for text in map(str, incident.refs))
     yield f"opened {tables.local(incident.opened_at, zone)}"
     for taken in incident.steps:
         yield f"{_step(taken)} {tables.local(taken.at, zone)}{f': {taken.detail}' if taken.detail else ''}"
+    if incident.open and incident.why:
+        yield incident.why
     if incident.ended_at is not None:
         yield f"ended {tables.local(incident.ended_at, zone)}: {_ending(incident)}"
 

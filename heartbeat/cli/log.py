@@ -40,7 +40,7 @@ def log(
     session = Session(context, roster)
     if agent is not None:
         session.roster.chosen([agent])
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         operators.warn_of_loss(store)
         sought = _Sought(agent, _keys(session, store, task) if task is not None else None)
         newest = _newest(store)
@@ -149,7 +149,7 @@ def _print(session: Session, found: Sequence[LogEntry], json_output: bool) -> No
     if json_output:
         _print_lines(found)
     else:
-        _print_table(found, session.roster.timezone)
+        _print_table(found, session)
 
 
 def _print_lines(found: Iterable[LogEntry]) -> None:
@@ -167,16 +167,20 @@ def _print_lines(found: Iterable[LogEntry]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _print_table(found: Iterable[LogEntry], zone: str) -> None:
+def _print_table(found: Sequence[LogEntry], session: Session) -> None:
     from heartbeat.cli import tables
+    from heartbeat.cli.called import called
 
+    zone, names = session.roster.timezone, called(session.state, (entry.task for entry in found))
     # The same widths at each look, so that what is followed stays in line.
     table = tables.grid(
         {"no_wrap": True}, {"no_wrap": True, "min_width": 18}, {"no_wrap": True, "min_width": 12}, {"overflow": "fold"}
     )
     for entry in found:
         said = tables.cell(entry.message)
-        about = ", ".join(filter(None, (entry.task, f"incident {entry.incident}" if entry.incident else "")))
+        about = ", ".join(
+            filter(None, (names.get(entry.task, entry.task), f"incident {entry.incident}" if entry.incident else ""))
+        )
         if about:
             said.append("\n").append_text(tables.cell(about, "dim"))
         when = tables.cell(tables.local(entry.at, zone))

@@ -11,18 +11,20 @@ import io
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from heartbeat import __version__
 from heartbeat.cli import (
+    cron,
     demo,
     deps,
     doctor,
     explain,
+    health,
     incidents,
+    init,
     log,
     notify,
     outbox,
@@ -31,11 +33,15 @@ from heartbeat.cli import (
     render,
     roster,
     rounds,
+    run,
+    session,
     simulate,
     tasks,
     tick,
     timeouts,
     verbs,
+    verify,
+    watchdog,
 )
 from heartbeat.cli import gc as retention
 from heartbeat.errors import Exit, HeartbeatError
@@ -50,19 +56,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init.init)
 app.add_typer(roster.app, name="roster")
 for command in (tick.tick, tick.worklist, tasks.tasks, render.render, doctor.doctor, receipts.receipts, demo.demo):
     app.command()(command)
 app.command()(simulate.simulate)
+app.add_typer(cron.app, name="cron")
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(outbox.app, name="outbox")
 app.command("round")(rounds.report)
 for operation in (incidents.incidents, incidents.resolve, pauses.hold, pauses.pause, pauses.resume, log.log, deps.deps):
     app.command()(operation)
 app.command()(retention.gc)
-for question in (timeouts.timeouts, explain.explain):
+for question in (timeouts.timeouts, explain.explain, health.health):
     app.command()(question)
 app.add_typer(notify.app, name="notify")
+app.command()(watchdog.watchdog)
+app.command()(run.run)
+app.command()(verify.verify)
 for verb in verbs.COMMANDS:
     app.command()(verb)
 
@@ -80,13 +91,28 @@ def options(
         str | None,
         typer.Option("--roster", metavar="FILE", help="The roster; else HEARTBEAT_ROSTER, ./agents.yaml, user config."),
     ] = None,
+    environment_file: Annotated[
+        str | None, typer.Option("--env-file", metavar="FILE", help=session.ENVIRONMENT_FILE_HELP)
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Options of every command."""
-    context.obj = {"roster": roster_path}
+    context.obj = {"roster": roster_path, "environment_file": environment_file}
+
+
+def application() -> Any:
+    """The command with all that belongs to it, ready to be called."""
+    built = typer.main.get_command(app)
+    session.accept_environment_file(built)
+    if "_HEARTBEAT_COMPLETE" in os.environ:
+        from heartbeat.cli import completion
+
+        completion.mend_bash_words(os.environ)
+        completion.offer(built)
+    return built
 
 
 def main() -> None:
@@ -97,7 +123,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        app()
+        application()()
+    except SystemExit as end:
+        _end(end)
     except HeartbeatError as error:
         _tell(error)
         sys.exit(error.exit_code)
@@ -106,7 +134,9 @@ def main() -> None:
             _bug(error)
         _say(f"heartbeat: the output could not be written: {error.strerror}")
         _say("  make room where it goes; what the command did is done, `heartbeat receipts` shows beats")
-        _forget_output()
+        from heartbeat.cli.terminal import forget_output
+
+        forget_output()
         sys.exit(Exit.CANNOT_WRITE)
     except Exception as error:  # noqa: BLE001 - told as a bug, with exit code 70; --debug raises it
         _bug(error)
@@ -116,6 +146,22 @@ def main() -> None:
 
             end_children()
 
+
+def _end(end: SystemExit) -> NoReturn:
+    """The end of a command. Where whoever read its output has gone (`| head`), that is nobody's mistake: not a word,
+    and the code of a command that a broken pipe ended, unless it had come to its own."""
+    if isinstance(end.__context__, BrokenPipeError):
+        end.code = _BROKEN_PIPE
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from heartbeat.cli.terminal import forget_output
+
+        forget_output()
+    raise end
+
+
+_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 _OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -127,12 +173,6 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _forget_output() -> None:
-    """Whatever is still buffered must not be tried, and fail, again when the interpreter ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -43,6 +43,7 @@ class DefaultCommandGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        named = named or (ctx.resilient_parsing and not args)  # a shell asks what may stand here
         first = next(iter(self.commands))
         return super().parse_args(ctx, args if named else [first, *args])
 

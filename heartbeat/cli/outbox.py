@@ -50,7 +50,7 @@ def list_(
     from heartbeat.store.port import UNFINISHED, EntryState
 
     session = Session(context, roster)
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         found = store.entries(states=None if everything else UNFINISHED | {EntryState.DEAD})
         lost = store.tombstone()
         operators.warn_of_loss(store)
@@ -66,7 +66,7 @@ def list_(
             }
         )
     elif found:
-        _print(found, session.now())
+        _print(found, session)
     elif lost is None:
         typer.echo("The outbox is empty." if everything else "Nothing waits, and nothing was given up.")
 
@@ -242,15 +242,18 @@ def _shown(text: str) -> str:
     return clipped(text, _TITLE)
 
 
-def _print(found: Sequence[Entry], now: datetime) -> None:
+def _print(found: Sequence[Entry], session: Session) -> None:
     from heartbeat.cli import tables, wording
+    from heartbeat.cli.called import called
 
+    now = session.now()
     fixed: dict[str, Any] = {"no_wrap": True}
     table = tables.grid(fixed, fixed, fixed, fixed, {"overflow": "fold"})
     shown = found[-_LISTED:]
+    names = called(session.state, (entry.task for entry in shown))
     for entry in shown:
         said = tables.cell(_shown(what(entry)))
-        for line in filter(None, (entry.task, entry.error or entry.result, entry.key)):
+        for line in filter(None, (names.get(entry.task, entry.task), entry.error or entry.result, entry.key)):
             said.append("\n").append_text(tables.cell(line, "dim"))
         state = tables.cell(_state(entry, now), _COLOURS.get(entry.state.value, ""))
         tried = tables.cell(f"{entry.attempts} tries" if entry.attempts != 1 else "1 try")

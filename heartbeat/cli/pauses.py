@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ def hold(
     why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="What takes so long.")] = None,
     end: Annotated[bool, typer.Option("--end", help="It is over: lift the hold.")] = False,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -46,14 +48,37 @@ def hold(
     with session.store(read_only=False) as store:
         named = operators.task_named(session, store, task)
         if lasting is None:
-            told = _end_hold(store, named, by, said, session.now())
+            ended = _end_hold(store, named, by, said, session.now())
+            standing, told = None, f"{named.called}: {'held no longer' if ended else 'no hold stands on it'}"
         else:
-            told = _begin_hold(session, store, named, lasting, by, said)
-    typer.echo(told)
+            ended, standing = False, _begin_hold(session, store, named, lasting, by, said)
+            until = _local(session, standing.until)
+            told = f"{named.called}: held until {until}; `heartbeat hold {named.typed} --end` lifts it"
+    if json_output:
+        _print_hold(session, named, standing, ended=ended)
+    else:
+        typer.echo(told)
     finish(named.observation, strict=False)
 
 
-def _begin_hold(session: Session, store: Store, named: Named, lasting: timedelta, by: str, why: str) -> str:
+def _print_hold(session: Session, named: Named, standing: Hold | None, *, ended: bool) -> None:
+    from heartbeat.cli import documents
+    from heartbeat.instants import to_text
+
+    documents.write(
+        {
+            "schema": "heartbeat.hold/1",
+            "generated_at": to_text(session.now()),
+            "key": named.keys[0],
+            "title": named.title,
+            "refs": list(named.keys),
+            "hold": None if standing is None else _hold_document(standing),
+            "ended": ended,
+        }
+    )
+
+
+def _begin_hold(session: Session, store: Store, named: Named, lasting: timedelta, by: str, why: str) -> Hold:
     from heartbeat.memory import Hold
     from heartbeat.store.port import LogEntry
 
@@ -68,10 +93,11 @@ def _begin_hold(session: Session, store: Store, named: Named, lasting: timedelta
         message = f"{named.title or named.refs[0]}: held until {when} by {by}: {why}"
         details = {"by": by, "why": why, "until": until.isoformat()}
         store.add_log([LogEntry(now, "hold-begun", message, named.owner.id, str(named.refs[0]), "", details)])
-    return f"{named.called}: held until {when}; `heartbeat hold {named.typed} --end` lifts it"
+    return Hold(named.refs[0], now, until, why, by)
 
 
-def _end_hold(store: Store, named: Named, by: str, why: str, now: datetime) -> str:
+def _end_hold(store: Store, named: Named, by: str, why: str, now: datetime) -> bool:
+    """Whether one stood."""
     from heartbeat.store.port import LogEntry
 
     with store.transaction():
@@ -82,7 +108,7 @@ def _end_hold(store: Store, named: Named, by: str, why: str, now: datetime) -> s
             message = f"{named.title or named.refs[0]}: hold ended by {by}{f': {why}' if why else ''}"
             details = {"by": by, "why": why}
             store.add_log([LogEntry(now, "hold-ended", message, named.owner.id, str(named.refs[0]), "", details)])
-    return f"{named.called}: {'held no longer' if standing else 'no hold stands on it'}"
+    return bool(standing)
 
 
 def pause(
@@ -106,27 +132,24 @@ def pause(
             raise UsageError("nobody is named to be paused", advice="name one or more agents, or use --all")
         _list(session, json_output)
         return
-    if json_output:
-        raise UsageError("--json lists what stands", advice="leave out the agents, or --json")
     by, said = operators.author(session, as_agent), operators.reason(why)
     lasting = operators.duration("--for", length) if length is not None else None
     with session.store(read_only=False) as store:
         operators.warn_of_loss(store)
-        told = _pause(session, store, names, lasting, by, said)
-    for line in told:
-        typer.echo(line)
+        done = _pause(session, store, names, lasting, by, said)
+        _tell(session, store, done, json_output)
 
 
 def _pause(
     session: Session, store: Store, names: Sequence[str], lasting: timedelta | None, by: str, why: str
-) -> list[str]:
+) -> list[_Done]:
     from heartbeat.memory import EVERYBODY, Pause
     from heartbeat.store.port import LogEntry
 
     now = session.now()
     until = None if lasting is None else _later("--for", now, lasting)
     when = f"until {_local(session, until)}" if until else "until resumed"
-    told = []
+    done = []
     with store.transaction():
         before = {standing.agent for standing in store.pauses() if _stands(standing, now)}
         for name in names:
@@ -135,8 +158,9 @@ def _pause(
             details = {"by": by, "why": why, "until": until.isoformat() if until else None}
             agent = "" if name == EVERYBODY else name
             store.add_log([LogEntry(now, "paused", f"{whom} paused {when} by {by}: {why}", agent, details=details)])
-            told.append(f"{whom}: paused {when}{', in place of an earlier pause' if name in before else ''}")
-    return told
+            instead = ", in place of an earlier pause" if name in before else ""
+            done.append(_Done(name, "replaced" if instead else "paused", f"paused {when}{instead}"))
+    return done
 
 
 def resume(
@@ -145,6 +169,7 @@ def resume(
     everybody: Annotated[bool, typer.Option("--all", help="Every pause that stands.")] = False,
     why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Why they may go on.")] = None,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -159,12 +184,11 @@ def resume(
     by, said = operators.author(session, as_agent), operators.remark(why)
     with session.store(read_only=False) as store:
         operators.warn_of_loss(store)
-        told = _resume(session, store, None if everybody else tuple(dict.fromkeys(agents or ())), by, said)
-    for line in told:
-        typer.echo(line)
+        done = _resume(session, store, None if everybody else tuple(dict.fromkeys(agents or ())), by, said)
+        _tell(session, store, done, json_output)
 
 
-def _resume(session: Session, store: Store, names: Sequence[str] | None, by: str, why: str) -> list[str]:
+def _resume(session: Session, store: Store, names: Sequence[str] | None, by: str, why: str) -> list[_Done]:
     from heartbeat.memory import EVERYBODY
     from heartbeat.store.port import LogEntry
 
@@ -183,10 +207,29 @@ def _resume(session: Session, store: Store, names: Sequence[str] | None, by: str
             agent = "" if name == EVERYBODY else name
             store.add_log([LogEntry(now, "resumed", message, agent, details={"by": by, "why": why})])
         all_paused = EVERYBODY not in names and EVERYBODY in standing and _stands(standing[EVERYBODY], now)
-    if not names:
-        return ["nobody is paused"]
     still = "; everybody is paused still: `heartbeat resume --all`" if all_paused else ""
-    return [f"{_called(name)}: {'resumed' if name in stood else 'was not paused'}{still}" for name in names]
+    changes = {True: ("resumed", f"resumed{still}"), False: ("none", f"was not paused{still}")}
+    return [_Done(name, *changes[name in stood]) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of one agent (or everybody): `paused`, `replaced`, `resumed`, `none`; and in words."""
+
+    agent: str
+    change: str
+    told: str
+
+
+def _tell(session: Session, store: Store, done: Sequence[_Done], json_output: bool) -> None:
+    if json_output:
+        pauses, holds = _standing(store, session.now())
+        _print_json(pauses, holds, session.now(), done)
+        return
+    for each in done:
+        typer.echo(f"{_called(each.agent)}: {each.told}")
+    if not done:
+        typer.echo("nobody is paused")
 
 
 def _whom(session: Session, agents: Sequence[str] | None, everybody: bool) -> tuple[str, ...]:
@@ -225,14 +268,19 @@ def _local(session: Session, instant: datetime) -> str:
 
 def _list(session: Session, json_output: bool) -> None:
     now = session.now()
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         operators.warn_of_loss(store)
-        pauses = [standing for standing in store.pauses() if _stands(standing, now)]
-        holds = _together(hold for hold in store.holds().values() if now < hold.until)
+        pauses, holds = _standing(store, now)
     if json_output:
         _print_json(pauses, holds, now)
     else:
         _print(session, pauses, holds)
+
+
+def _standing(store: Store, now: datetime) -> tuple[list[Pause], list[tuple[tuple[Ref, ...], Hold]]]:
+    """What stands: pauses, and holds by task."""
+    pauses = [standing for standing in store.pauses() if _stands(standing, now)]
+    return pauses, _together(hold for hold in store.holds().values() if now < hold.until)
 
 
 def _together(holds: Iterable[Hold]) -> list[tuple[tuple[Ref, ...], Hold]]:
@@ -243,37 +291,47 @@ def _together(holds: Iterable[Hold]) -> list[tuple[tuple[Ref, ...], Hold]]:
     return [(tuple(hold.ref for hold in group), group[0]) for group in by_word.values()]
 
 
-def _print_json(pauses: Sequence[Pause], holds: Sequence[tuple[tuple[Ref, ...], Hold]], now: datetime) -> None:
+def _print_json(
+    pauses: Sequence[Pause],
+    holds: Sequence[tuple[tuple[Ref, ...], Hold]],
+    now: datetime,
+    done: Sequence[_Done] | None = None,
+) -> None:
+    """What stands; and after a change, what was changed."""
     from heartbeat.cli import documents
     from heartbeat.instants import to_text
+
+    document: documents.Document = {
+        "schema": "heartbeat.pauses/1",
+        "generated_at": to_text(now),
+        "pauses": [
+            {
+                "agent": _agent(each.agent),
+                "since": to_text(each.since),
+                "until": None if each.until is None else to_text(each.until),
+                "why": each.why,
+                "by": each.by,
+            }
+            for each in pauses
+        ],
+        "holds": [{"refs": [str(ref) for ref in refs], **_hold_document(each)} for refs, each in holds],
+    }
+    if done is not None:
+        document["changed"] = [{"agent": _agent(each.agent), "change": each.change} for each in done]
+    documents.write(document)
+
+
+def _agent(name: str) -> str | None:
+    """Null for everybody."""
     from heartbeat.memory import EVERYBODY
 
-    documents.write(
-        {
-            "schema": "heartbeat.pauses/1",
-            "generated_at": to_text(now),
-            "pauses": [
-                {
-                    "agent": None if each.agent == EVERYBODY else each.agent,
-                    "since": to_text(each.since),
-                    "until": None if each.until is None else to_text(each.until),
-                    "why": each.why,
-                    "by": each.by,
-                }
-                for each in pauses
-            ],
-            "holds": [
-                {
-                    "refs": [str(ref) for ref in refs],
-                    "since": to_text(each.since),
-                    "until": to_text(each.until),
-                    "why": each.why,
-                    "by": each.by,
-                }
-                for refs, each in holds
-            ],
-        }
-    )
+    return None if name == EVERYBODY else name
+
+
+def _hold_document(each: Hold) -> dict[str, str]:
+    from heartbeat.instants import to_text
+
+    return {"since": to_text(each.since), "until": to_text(each.until), "why": each.why, "by": each.by}
 
 
 def _print(session: Session, pauses: Sequence[Pause], holds: Sequence[tuple[tuple[Ref, ...], Hold]]) -> None:

@@ -1,4 +1,4 @@
-"""`heartbeat receipts`: what beats left behind. Read-only."""
+"""`heartbeat receipts`: what beats left behind, and which slots passed without one. Read-only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ def receipts(
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Who beat when, what was read, where every item went. Newest first."""
+    """Who beat when, what was read, where every item went, and which slots were missed. Newest first."""
     session = Session(context, roster)
     if agent is not None:
         session.roster.chosen([agent])
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         found = store.receipts(agent, limit)
+        # Those that lie among the receipts that are shown.
+        since = min((receipt.started_at for receipt in found), default=None) if len(found) == limit else None
+        misses = store.misses(agent, since=since, limit=limit)
         lost = store.tombstone()
     if lost is not None:
         complain(f"memory-lost: {lost.reason}; what is listed may not be all, see `heartbeat doctor`")
@@ -30,7 +33,7 @@ def receipts(
         from heartbeat.cli import documents
         from heartbeat.instants import to_text
 
-        documents.write(documents.receipts_document(found, to_text(session.now())))
+        documents.write(documents.receipts_document(found, misses, to_text(session.now())))
         return
     from heartbeat.cli import tables
 
@@ -39,4 +42,4 @@ def receipts(
         whose = f" of {agent}" if agent else ""
         out.print(tables.cell(f"No receipt{whose} yet in {session.state}: `heartbeat tick` writes one for each beat."))
         return
-    tables.print_receipts(out, found, session.roster.timezone)
+    tables.print_receipts(out, found, misses, session.roster.timezone)

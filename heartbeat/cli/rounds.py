@@ -17,6 +17,7 @@ from heartbeat.task import NOBODY, Item, Owner, OwnerKind, Priority, Ref, Status
 
 if TYPE_CHECKING:
     from heartbeat.actions import Carried
+    from heartbeat.cli.counted import Reported
     from heartbeat.memory import Rounds
     from heartbeat.observation import Observation
     from heartbeat.policy import Policy
@@ -64,7 +65,7 @@ def show(
 ) -> None:
     """Rounds used and allowed, per task; the default of this group. Read-only."""
     session = Session(context, roster)
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         if task is None:
             seen = session.observe(store, tuple(session.roster.agents.values()), fresh=fresh)
             lines = tuple(_all(session, store, seen))
@@ -72,7 +73,9 @@ def show(
             named = operators.task_named(session, store, task, fresh=fresh)
             seen, lines = named.observation, (_one(session, store, named),)
     if json_output:
-        _print_json(seen, lines)
+        from heartbeat.cli import counted, documents
+
+        documents.write(counted.of_lines(seen, lines))
     else:
         _print(seen, lines, session.roster.timezone, single=task is not None)
     finish(seen, strict=False, unread=True)
@@ -85,6 +88,7 @@ def extend(
     more: Annotated[int, typer.Argument(metavar="N", min=1, max=_MOST, help="How many rounds are granted.")],
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What they are for; stands on the task.")] = "",
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -105,9 +109,14 @@ def extend(
             now=session.now(),
         )
         carried = _carry_out(session, store, granted) if granted.writes else None
-    typer.echo(f"{named.called}: {more} more; {granted.rounds.used} of {granted.limit} rounds used")
-    for line in _told(granted, carried):
-        typer.echo(line)
+    if json_output:
+        from heartbeat.cli import counted, documents
+
+        documents.write(counted.of_grant(session.now(), named, more, granted, carried))
+    else:
+        typer.echo(f"{named.called}: {more} more; {granted.rounds.used} of {granted.limit} rounds used")
+        for line in _told(granted, carried):
+            typer.echo(line)
     finish(named.observation, strict=False)
     if carried is not None and carried.dead:
         raise typer.Exit(Exit.FOUND)
@@ -117,6 +126,7 @@ def report(
     context: typer.Context,
     task: TaskArgument,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -125,12 +135,25 @@ def report(
     by = operators.author(session, as_agent)
     with session.store(read_only=False) as store:
         named = operators.task_named(session, store, task)
-        said = _report(session, store, named, by)
-    typer.echo(said)
+        reported = _report(session, store, named, by)
+    if json_output:
+        from heartbeat.cli import counted, documents
+
+        documents.write(counted.of_report(session.now(), named, reported))
+    else:
+        typer.echo(f"{named.called}: {_said(session, reported)}")
     finish(named.observation, strict=False)
 
 
-def _report(session: Session, store: Store, named: Named, by: str) -> str:
+def _said(session: Session, reported: Reported) -> str:
+    used = f"{reported.used} of {reported.limit} rounds used"
+    if reported.counted:
+        return f"counted; {used}"
+    return f"not counted, this slot (since {_local(session, reported.slot)}) has its round already; {used}"
+
+
+def _report(session: Session, store: Store, named: Named, by: str) -> Reported:
+    from heartbeat.cli.counted import Reported
     from heartbeat.rules import rounds as rules
     from heartbeat.schedule.slots import current_slot
     from heartbeat.store.port import LogEntry
@@ -169,11 +192,7 @@ def _report(session: Session, store: Store, named: Named, by: str) -> str:
         if counted:
             message = f"{subject.title}: a round was reported by {by}, {after.used} used"
             store.add_log([LogEntry(now, "round-reported", message, owner.id, subject.key, "", {"by": by})])
-    used = f"{after.used} of {rules.limit_of(after, owner.policy)} rounds used"
-    if counted:
-        return f"{named.called}: counted; {used}"
-    since = _local(session, slot)
-    return f"{named.called}: not counted, this slot (since {since}) has its round already; {used}"
+    return Reported(counted, slot, after.used, rules.limit_of(after, owner.policy), by)
 
 
 def _in_progress(named: Named) -> Task:
@@ -293,45 +312,6 @@ def _line(session: Session, known: Mapping[Ref, Rounds], subject: Task, title: s
     limit = rules.limit_of(spent, policy) if policy is not None and knows_whose else None
     still_open = not subject.closed if seen else None
     return Spending(subject.key, subject.items[0].key, title, subject.owner, subject.refs, spent, limit, still_open)
-
-
-def _print_json(seen: Observation, lines: Sequence[Spending]) -> None:
-    from heartbeat.cli import documents
-    from heartbeat.instants import to_text
-
-    documents.write(
-        {
-            "schema": "heartbeat.rounds/1",
-            "generated_at": to_text(seen.at),
-            "degraded": seen.sweep.degraded,
-            "tasks": [document(line) for line in lines],
-        }
-    )
-
-
-def document(line: Spending) -> dict[str, Any]:
-    """One task of `heartbeat.rounds/1`."""
-    from heartbeat.instants import to_text
-
-    def text(instant: datetime | None) -> str | None:
-        return None if instant is None else to_text(instant)
-
-    return {
-        "key": line.key,
-        "title": line.title,
-        "owner": line.owner.id or None,
-        "owner_kind": line.owner.kind.value,
-        "open": line.open,
-        "refs": [str(ref) for ref in line.refs],
-        "used": line.rounds.used,
-        "limit": line.limit,
-        "granted": line.rounds.extra,
-        "idle": line.rounds.idle,
-        "last_round_at": text(line.rounds.turn_at),
-        "progress_at": text(line.rounds.progress_at),
-        "warned_at": text(line.rounds.warned_at),
-        "paused_at": text(line.rounds.paused_at),
-    }
 
 
 def _print(seen: Observation, lines: Sequence[Spending], zone: str, *, single: bool) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
 from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from heartbeat.install.launching import Preparation
     from heartbeat.observation import Observation
     from heartbeat.roster.model import Agent, Roster
     from heartbeat.store.port import Store
@@ -29,20 +31,86 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")]
 AtOption = Annotated[
     str | None,
-    typer.Option("--at", metavar="TIME", help="Judge as of this instant, such as 2026-11-21T12:00+08:00."),
+    typer.Option("--at", metavar="TIME", help="Judge as of 2026-11-21T12:00+08:00; without a zone it is UTC."),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Read the sources now, whatever was read lately.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit 3 when a source was not read completely.")]
 
 
+_ENVIRONMENT_FILE = "environment_file"
+"""Where `--env-file` stands in what the commands share."""
+ENVIRONMENT_FILE_HELP = "NAME=value lines for what the environment lacks; else HEARTBEAT_ENV_FILE, user config."
+
+
+def accept_environment_file(command: Any) -> None:
+    """Give `--env-file` to every command that takes `--roster`, at whatever depth."""
+    for below in getattr(command, "commands", {}).values():
+        accept_environment_file(below)
+        if not any("--roster" in parameter.opts for parameter in below.params):
+            continue
+        option = TyperOption(
+            param_decls=[_ENVIRONMENT_FILE, "--env-file"],
+            metavar="FILE",
+            help=ENVIRONMENT_FILE_HELP,
+            expose_value=False,
+            callback=note_environment_file,
+        )
+        at = next(n for n, parameter in enumerate(below.params) if "--roster" in parameter.opts)
+        below.params.insert(at + 1, option)
+
+
+def note_environment_file(context: Any, parameter: Any, value: str | None) -> str | None:
+    """Keep what `--env-file` names for the session of the command; the one next to the command wins."""
+    if value is not None:
+        context.ensure_object(dict)[_ENVIRONMENT_FILE] = value
+    return value
+
+
+_added: dict[str, str] = {}
+"""What an environment file has put into this process's environment; read again, it may say something else."""
+
+
+def _environment(explicit: str | None) -> tuple[Path | None, Mapping[str, str]]:
+    """The environment file in use, and the environment with its values where it lacks the name. Raises UsageError.
+
+    They go into the process's own environment too: libraries look there, for a proxy for example.
+    """
+    from heartbeat.roster.environment import find_environment, read_environment
+
+    for name, value in _added.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
+    _added.clear()
+    own = dict(os.environ)
+    path = find_environment(explicit, own, Path.cwd())
+    if path is None:
+        return None, own
+    read = read_environment(path)
+    _added.update({name: value for name, value in read.values.items() if name not in own})
+    os.environ.update(_added)
+    if "--scheduled" not in sys.argv[1:]:  # a log with a line each minute would say little else
+        for warning in read.warnings:
+            complain(warning)
+    return path, {**read.values, **own}
+
+
 class Session:
     """One call of the command."""
 
-    def __init__(self, context: typer.Context, roster_path: str | None = None) -> None:
+    def __init__(self, context: typer.Context, roster_path: str | None = None, *, lenient: bool = False) -> None:
+        """`lenient` goes on without an environment file that cannot be read: `environment_trouble` says why."""
         shared = context.obj if isinstance(context.obj, dict) else {}
-        self._roster_path = roster_path or shared.get("roster")
-        self.environment: Mapping[str, str] = dict(os.environ)
+        self.roster_path: str | None = roster_path or shared.get("roster")
+        """What `--roster` says, if anything."""
+        self.environment_trouble: UsageError | None = None
+        try:
+            self.environment_file, self.environment = _environment(shared.get(_ENVIRONMENT_FILE))
+        except UsageError as error:
+            if not lenient:
+                raise
+            self.environment_file, self.environment, self.environment_trouble = None, dict(os.environ), error
         self._roster: Roster | None = None
+        self._told_of_nothing = False
 
     @property
     def roster(self) -> Roster:
@@ -52,7 +120,7 @@ class Session:
             from heartbeat.roster.locate import find_roster
             from heartbeat.systems.registry import plug_in_names
 
-            path = find_roster(self._roster_path, self.environment, Path.cwd())
+            path = find_roster(self.roster_path, self.environment, Path.cwd())
             self._roster = load_roster(path, self.environment, plug_in_sources=plug_in_names)
         return self._roster
 
@@ -66,29 +134,46 @@ class Session:
     def state(self) -> Path:
         """The state directory: HEARTBEAT_HOME, the roster's `state`, else one for this roster in the user's home."""
         home = self.environment.get("HEARTBEAT_HOME")
-        if home:
-            return Path(home).expanduser().absolute()
-        if self.roster.state is not None:
-            return self.roster.state
-        import hashlib
+        return Path(home).expanduser().absolute() if home else state_of(self.roster)
 
-        from platformdirs import user_state_path
+    def preparation(self) -> Preparation:
+        """How a scheduler has to start heartbeat for this roster, and what to warn of. Raises UsageError."""
+        from heartbeat.install.launching import prepare
 
-        digest = hashlib.sha256(str(self.roster.path.resolve()).encode()).hexdigest()[:12]
-        return user_state_path("heartbeat", appauthor=False) / digest
+        return prepare(self.roster, self.state, self.environment, self.environment_file)
 
     def now(self) -> datetime:
         """The present, in UTC."""
         return datetime.now(UTC)
 
     @contextmanager
-    def store(self, *, read_only: bool) -> Iterator[Store]:
-        """The store of the state directory, closed at the end. Raises StateError."""
+    def store(self, *, read_only: bool, on_record: bool = False) -> Iterator[Store]:
+        """The store of the state directory, closed at the end. Raises StateError.
+
+        With `on_record`, for commands that show what is on record, it is told once where no beat ever was: a wrong
+        state directory looks like a quiet team.
+        """
+        if on_record:
+            self._tell_of_nothing()
         from heartbeat.store.opening import open_store, open_store_read_only
 
-        opened = open_store_read_only(self.state) if read_only else open_store(self.state, self.now())
+        def told(fenced: object) -> None:
+            complain(str(fenced))
+
+        opened = open_store_read_only(self.state) if read_only else open_store(self.state, self.now(), on_fenced=told)
         with opened as store:
             yield store
+
+    def _tell_of_nothing(self) -> None:
+        from heartbeat.store.opening import never_used
+
+        if self._told_of_nothing or not never_used(self.state):
+            return
+        self._told_of_nothing = True
+        complain(
+            f"no beat was ever recorded in {self.state}; if beats run, they keep their state elsewhere: name that "
+            "directory in the roster (`state:`), or in HEARTBEAT_HOME"
+        )
 
     def cache(self, *, read_only: bool) -> SnapshotCache:
         """The shared snapshots of the state directory."""
@@ -107,6 +192,22 @@ class Session:
         return observe(
             self.roster, self.environment, store, cache, now=self.now(), deadline=deadline, at=at, fresh=fresh
         )
+
+
+def state_of(roster: Roster) -> Path:
+    """Where a roster's state is, HEARTBEAT_HOME apart."""
+    if roster.state is not None:
+        return roster.state
+    from platformdirs import user_state_path
+
+    return user_state_path("heartbeat", appauthor=False) / name_of(roster.path)
+
+
+def name_of(roster: Path) -> str:
+    """A short name for a roster's path, the same wherever it is asked for."""
+    import hashlib
+
+    return hashlib.sha256(str(roster.resolve()).encode()).hexdigest()[:12]
 
 
 def finish(observation: Observation | None, strict: bool, *, unread: bool = False) -> None:

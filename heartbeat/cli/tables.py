@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import IO, Any, TextIO, cast
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from heartbeat.beat import Beat, Patrol, Tick
 from heartbeat.cli.deeds import DECIDE, deeds, letters, pauses
+from heartbeat.cli.scheduled import ANSWERED, lateness, missed
 from heartbeat.cli.terminal import clipped
 from heartbeat.cli.wording import (
     SECTIONS,
@@ -30,7 +30,9 @@ from heartbeat.cli.wording import (
     owner_of,
     short_message,
 )
-from heartbeat.instants import format_duration
+from heartbeat.cli.wording import local as local
+from heartbeat.instants import format_duration, to_text
+from heartbeat.memory import Miss, MissReason
 from heartbeat.observation import Observation
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST, OwnerLoad
 from heartbeat.store.port import Receipt
@@ -102,9 +104,11 @@ def grid(*columns: dict[str, Any]) -> Table:
     return table
 
 
-def local(instant: datetime, zone: str) -> str:
-    """An instant as the roster's people read it."""
-    return instant.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+def print_instant(out: Console, observation: Observation) -> None:
+    """Which instant was judged, where it is another than now (`--at`)."""
+    if observation.at != observation.sweep.now:
+        shown = local(observation.at, observation.roster.timezone)
+        out.print(cell(f"judged as of {shown} ({to_text(observation.at)})", "dim"))
 
 
 def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> None:
@@ -133,6 +137,10 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     out.print()
     receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt"
     out.print(cell(bucket_line(beat.worklist.buckets) + receipt, "dim"))
+    if beat.receipt is not None and beat.receipt.slot is None:
+        out.print(cell(f"{ANSWERED}: this beat is one more and counts for none", "dim"))
+    if beat.missed is not None:
+        out.print(cell(missed(beat.missed), "yellow"))
 
 
 def _print_letters(out: Console, beat: Beat) -> None:
@@ -302,26 +310,47 @@ def _in_team(load: OwnerLoad) -> bool:
     return load.known and load.owner.kind is OwnerKind.AGENT
 
 
-def print_receipts(out: Console, receipts: Iterable[Receipt], zone: str) -> None:
-    """Receipts, newest first."""
+def print_receipts(out: Console, receipts: Iterable[Receipt], misses: Iterable[Miss], zone: str) -> None:
+    """Receipts, newest first, and among them the slots that passed without one."""
     table = grid({}, {}, {}, {}, {"overflow": "fold"}, {"overflow": "fold"})
+    left = sorted(misses, key=lambda miss: miss.last, reverse=True)
     for receipt in receipts:
+        while left and left[0].last > receipt.started_at:
+            table.add_row("", *_missed(left.pop(0), zone))
         troubled = [
             f"{source.get('name')}: {source.get('kind') or source.get('status')}"
             for source in receipt.sources
             if source.get("status") in ("failed", "partial")
         ]
         took = (receipt.ended_at - receipt.started_at).total_seconds()
+        came = f"{receipt.outcome} in {took:.1f}s"
+        late = "one more in its slot" if receipt.slot is None else lateness(receipt)
         table.add_row(
             "",
             cell(receipt.id[:8]),
             cell(receipt.agent),
             cell(local(receipt.started_at, zone)),
-            cell(f"{receipt.outcome} in {took:.1f}s", "" if receipt.outcome == "done" else "yellow"),
+            cell(f"{came}, {late}" if late else came, "" if receipt.outcome == "done" else "yellow"),
             cell(bucket_line(receipt.buckets)),
             cell("; ".join((*troubled, *receipt.reasons)), "yellow"),
         )
+    for miss in left:
+        table.add_row("", *_missed(miss, zone))
     out.print(table)
+
+
+_WHY_MISSED = {
+    MissReason.COALESCED: "nobody beat then; the next beat ran in their place",
+    MissReason.BUSY: "the beat before was still running",
+}
+
+
+def _missed(miss: Miss, zone: str) -> Iterable[Text]:
+    """The cells of a row about slots that passed."""
+    slots = "1 slot" if miss.count == 1 else f"{miss.count} slots"
+    last = f"to {local(miss.last, zone)}: " if miss.last != miss.first else ""
+    yield from (cell("-"), cell(miss.agent), cell(local(miss.first, zone)), cell(f"missed {slots}", "yellow"))
+    yield from (cell(f"{last}{_WHY_MISSED[miss.reason]}"), cell(""))
 
 
 def by_state(standings: Sequence[Standing]) -> Iterable[tuple[str, Sequence[Standing]]]:

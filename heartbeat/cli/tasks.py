@@ -62,6 +62,7 @@ def tasks(
 
         out = tables.console()
         words = wording.context_of(seen)
+        tables.print_instant(out, seen)
         tables.print_sources(out, seen)
         for title, chosen in tables.by_state(standings):
             tables.print_tasks(out, title, chosen, words, seen.at, limit, with_owner=agent is None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import unicodedata
+from contextlib import suppress
 
 _SEQUENCES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences
@@ -62,3 +65,13 @@ def columns(text: str) -> int:
         2 if unicodedata.east_asian_width(character) in "WF" else 0 if unicodedata.combining(character) else 1
         for character in text
     )
+
+
+def forget_output() -> None:
+    """For output that cannot be written: whatever is still buffered is not tried, and fails, again at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+            continue
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heartbeat.cli.scheduled import ScheduledOption, heard_or_not, lines, pings, scheduled
 from heartbeat.cli.session import (
     AtOption,
     DebugOption,
@@ -15,6 +19,7 @@ from heartbeat.cli.session import (
     RosterOption,
     Session,
     StrictOption,
+    complain,
     finish,
     instant,
     progress,
@@ -23,6 +28,7 @@ from heartbeat.errors import UsageError
 
 if TYPE_CHECKING:
     from heartbeat.beat import Patrol, Tick
+    from heartbeat.roster.model import Agent
     from heartbeat.store.port import Store
 
 
@@ -45,8 +51,12 @@ def tick(
     context: typer.Context,
     agents: AgentsArgument = None,
     all_agents: AllOption = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="Only those whose slot has come; of all, where none is named.")
+    ] = False,
     json_output: JsonOption = False,
     format_: FormatOption = Format.TABLE,
+    for_scheduler: ScheduledOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing anywhere: no receipt, no slot.")] = False,
     fresh: FreshOption = False,
     strict: StrictOption = False,
@@ -56,27 +66,38 @@ def tick(
     debug: DebugOption = False,
 ) -> None:
     """One beat: read the three sources, merge, put it on record, print the worklist. Made for schedulers."""
-    from heartbeat import beat
-
-    session = Session(context, roster)
-    named = _named(session, agents, all_agents)
+    if for_scheduler and strict:
+        raise UsageError(
+            "--strict and --scheduled do not go together: one makes a failure of what the other makes none of",
+            advice="leave --strict out; each line names the sources that were not read, and the receipt keeps it",
+        )
+    if all_agents and agents:
+        raise UsageError("--all and agent names do not go together", advice="use one of them")
     if at is not None and not dry_run:
         raise UsageError("--at judges another instant than now, and a beat is on record", advice="add --dry-run")
-    if not named:
-        raise UsageError("no agent to beat for", advice="name one or more agents, or use --all")
+    if not (agents or all_agents or due):
+        raise UsageError("no agent to beat for", advice="name one or more agents, or use --all or --due")
     moment = instant(at)
-    team = session.roster.chosen(named)
-    with session.store(read_only=dry_run) as store:
-        progress("reading the sources …")
-        if dry_run:
-            result = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
-        else:
-            cache, locks = session.cache(read_only=False), session.state / "locks"
-            result = beat.tick(
-                session.roster, team, session.environment, store, cache, locks, clock=session.now, fresh=fresh
-            )
-        _print(result, store, json_output=json_output, format_=format_, limit=limit, single=not all_agents)
-    finish(result.observation, strict)
+    with scheduled(for_scheduler):
+        session = Session(context, roster)
+        team = session.roster.chosen(list(dict.fromkeys(agents or session.roster.agents)))
+        with pings(session, for_scheduler and not dry_run) as ping, session.store(read_only=dry_run) as store:
+            if dry_run:
+                result = _rehearsal(session, team, store, moment, fresh=fresh, due=due)
+            else:
+                result = _beat(session, team, store, fresh=fresh, due=due)
+            for fenced in result.fenced:
+                complain(str(fenced))
+            if for_scheduler:
+                with heard_or_not():
+                    single = not (all_agents or due)
+                    _print_for_scheduler(result, session, store, json_output=json_output, single=single)
+                ping.silent = not any(beat.receipt for beat in result.beats)
+                ping.text = "\n".join(lines(result, session.now()))
+            else:
+                form = _Form(json_output, format_, limit, single=not (all_agents or due))
+                _print(result, store, form, moment or session.now(), session.roster.timezone)
+        finish(result.observation, strict)
 
 
 def worklist(
@@ -100,24 +121,70 @@ def worklist(
     with session.store(read_only=True) as store:
         seen = beat.rehearse(session.observe(store, team, at=moment, fresh=fresh), team, store)
         result = beat.Tick(seen.observation, seen.beats)  # what a tick would do is not the agent's business
-        _print(result, store, json_output=json_output, format_=format_, limit=limit, single=True)
+        form = _Form(json_output, format_, limit, single=True)
+        _print(result, store, form, moment or session.now(), session.roster.timezone)
     finish(result.observation, strict)
 
 
-def _named(session: Session, agents: list[str] | None, everybody: bool) -> list[str]:
-    if everybody and agents:
-        raise UsageError("--all and agent names do not go together", advice="use one of them")
-    return list(session.roster.agents) if everybody else list(dict.fromkeys(agents or []))
+def _beat(session: Session, team: Sequence[Agent], store: Store, *, fresh: bool, due: bool) -> Tick:
+    from heartbeat import beat
+
+    if not due:
+        progress("reading the sources …")
+    cache, locks = session.cache(read_only=False), session.state / "locks"
+    return beat.tick(
+        session.roster, team, session.environment, store, cache, locks, clock=session.now, fresh=fresh, only_due=due
+    )
 
 
-def _print(result: Tick, store: Store, *, json_output: bool, format_: Format, limit: int, single: bool) -> None:
-    patrols = _patrols(result, store)
+def _rehearsal(
+    session: Session, team: Sequence[Agent], store: Store, at: datetime | None, *, fresh: bool, due: bool
+) -> Tick:
+    """What would be; with `due` for those who are due at the instant that is judged."""
+    from heartbeat import beat
+
+    resting: dict[str, datetime] = {}
+    if due:
+        team, resting = beat.who_is_due(session.roster, team, store, at or session.now())
+        if not team:
+            return beat.Tick(None, (), resting=resting)
+    progress("reading the sources …")
+    seen = beat.rehearse(session.observe(store, team, at=at, fresh=fresh), team, store)
+    return replace(seen, resting=resting)
+
+
+def _print_for_scheduler(result: Tick, session: Session, store: Store, *, json_output: bool, single: bool) -> None:
+    """For a log: nothing at all where nobody is due."""
+    if not result.beats:
+        return
     if json_output:
-        _print_json(result, patrols, single=single)
-    elif format_ is Format.MD:
-        _print_markdown(result, patrols, limit)
+        _print_json(result, _patrols(result, store), single=single)
+        return
+    for line in lines(result, session.now()):
+        typer.echo(line)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a tick is printed. `single`: one agent was asked for, and not whoever is due or all."""
+
+    json_output: bool
+    format_: Format
+    limit: int
+    single: bool
+
+
+def _print(result: Tick, store: Store, form: _Form, now: datetime, zone: str) -> None:
+    from heartbeat.cli.wording import resting
+
+    patrols = _patrols(result, store)
+    waiting = resting(result.resting, bool(result.beats), now, zone) if result.resting else ""
+    if form.json_output:
+        _print_json(result, patrols, single=form.single)
+    elif form.format_ is Format.MD:
+        _print_markdown(result, patrols, form.limit, waiting)
     else:
-        _print_tables(result, patrols, limit)
+        _print_tables(result, patrols, form.limit, waiting)
 
 
 def _patrols(result: Tick, store: Store) -> dict[str, Patrol]:
@@ -140,7 +207,7 @@ def _print_json(result: Tick, patrols: dict[str, Patrol], *, single: bool) -> No
         documents.write(documents.ticks_document(result, patrols))
 
 
-def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
+def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int, waiting: str) -> None:
     from heartbeat.cli import deeds, markdown
 
     for number, beat in enumerate(result.beats):
@@ -152,18 +219,24 @@ def _print_markdown(result: Tick, patrols: dict[str, Patrol], limit: int) -> Non
     done = [*deeds.pauses(result), *deeds.deeds(result)]
     if done:
         typer.echo("\n".join(("", "## Actions", "", *(f"- {markdown.code(sentence)}" for sentence in done))))
+    if waiting:
+        typer.echo(f"\n{waiting}" if result.beats else waiting)
 
 
-def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int) -> None:
+def _print_tables(result: Tick, patrols: dict[str, Patrol], limit: int, waiting: str) -> None:
     from heartbeat.cli import tables
 
     out = tables.console()
     if result.observation is None:
         for beat in result.beats:
             out.print(tables.cell(beat.skipped))
-        return
-    tables.print_sources(out, result.observation)
-    for beat in result.beats:
-        out.print()
-        tables.print_beat(out, result.observation, beat, patrols.get(beat.agent.id), limit)
-    tables.print_deeds(out, result)
+    else:
+        tables.print_sources(out, result.observation)
+        for beat in result.beats:
+            out.print()
+            tables.print_beat(out, result.observation, beat, patrols.get(beat.agent.id), limit)
+        tables.print_deeds(out, result)
+    if waiting:
+        if result.beats:
+            out.print()
+        out.print(tables.cell(waiting, "dim" if result.beats else ""))

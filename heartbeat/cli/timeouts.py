@@ -66,7 +66,7 @@ def timeouts(
     session = Session(context, roster)
     team = session.roster.chosen([agent]) if agent is not None else tuple(session.roster.agents.values())
     moment = instant(at)
-    with session.store(read_only=True) as store:
+    with session.store(read_only=True, on_record=True) as store:
         progress("reading the sources …")
         seen = look(session, store, at=moment, fresh=fresh)
         outlook = ahead(seen, store)
@@ -237,6 +237,7 @@ def _print(report: Report, seen: Observation, verdict: str) -> None:
 
     out = tables.console()
     zone = seen.roster.timezone
+    tables.print_instant(out, seen)
     _print_sources(out, report, seen)
     _print_timeouts(out, report, zone)
     _print_silent(out, report, zone)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from heartbeat.cli.terminal import clipped
 from heartbeat.instants import format_duration
@@ -26,6 +27,8 @@ SECTIONS = (
 """The parts of a worklist in the order in which they are worth reading."""
 
 
+_NEXT = 3
+"""Agents that are named of those who are not due."""
 _UUID_LENGTH = 36
 _TITLE = 60
 
@@ -34,6 +37,21 @@ def age_of(then: datetime, now: datetime) -> str:
     """`3m ago`, or `just now`; an instant ahead of now is just now."""
     seconds = (now - then).total_seconds()
     return "just now" if seconds < 1 else f"{format_duration(seconds)} ago"
+
+
+def resting(due: Mapping[str, datetime], others: bool, now: datetime, zone: str) -> str:
+    """Who is not due yet, and when; `others` did beat. The next one first."""
+    waiting = sorted(due.items(), key=lambda each: (each[1], each[0]))
+    told = [
+        f"{agent} at {local(at, zone)} (in {format_duration(max(at - now, timedelta(0)))})" for agent, at in waiting
+    ]
+    more = [f"{len(told) - _NEXT} more, --json has all"] if len(told) > _NEXT else []
+    return f"{'Not due yet' if others else 'Nobody is due. Next'}: {', '.join([*told[:_NEXT], *more])}"
+
+
+def local(instant: datetime, zone: str) -> str:
+    """An instant as the roster's people read it."""
+    return instant.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def owner_of(owner: Owner) -> str:

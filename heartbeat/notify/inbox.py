@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from heartbeat.memory import Step
 from heartbeat.notify.roles import level_of
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, Store
 
 
-def inbox(store: Store, agent: str, limit: int | None = None) -> tuple[Entry, ...]:
+def inbox(store: Store, agent: str, limit: int | None = None, *, nudges: bool = True) -> tuple[Entry, ...]:
     """At most `limit` messages that the agent has not been shown: the most urgent first, the newest first among equals.
 
-    Raises StateError.
+    Without `nudges` those stay where they are (rule B4). Raises StateError.
     """
     waiting = store.entries(kind=EntryKind.INBOX, states=UNFINISHED, target=agent)
+    waiting = tuple(entry for entry in waiting if nudges or not is_nudge(entry))
     ordered = sorted(waiting, key=lambda entry: (-level_of(entry).rank, -entry.created_at.timestamp()))
     return tuple(ordered[:limit])
+
+
+def is_nudge(entry: Entry) -> bool:
+    """Whether it is the nudge of its incident (rule L1), and no other message about it."""
+    return entry.kind is EntryKind.INBOX and entry.key.startswith(f"{entry.incident}/{Step.NUDGE.value}/")
 
 
 def lately_shown(store: Store, agent: str, since: datetime, limit: int | None = None) -> tuple[Entry, ...]:

@@ -10,7 +10,7 @@ from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
 from heartbeat.memory import EVERYBODY, Clock, Hold, Incident, Pause, Rounds
 from heartbeat.policy import Policy, Recovery
-from heartbeat.report.outlook import Next, Outlook, hold_on
+from heartbeat.report.outlook import Next, Outlook, hold_on, talk_with
 from heartbeat.rules import rounds, stall
 from heartbeat.rules.activity import ACTIVITY, PROGRESS, is_running
 from heartbeat.rules.dependencies import Gate, Wait
@@ -269,6 +269,10 @@ def _reasons(told: Explanation, outlook: Outlook, silent: Mapping[str, datetime]
         until = f"until {to_text(told.pause.until)}" if told.pause.until else "until it is resumed"
         whom = "everybody" if told.pause.agent == EVERYBODY else told.owner.id
         yield Reason("L0", "pause", f"{whom} is paused {until}: {told.pause.why or 'no reason given'}")
+    talk = talk_with(judgement, standing.task, outlook.charter) if standing is not None else None
+    if talk is not None:
+        message = f"a person is talking to {talk.agent}, last heard {to_text(talk.at)}: not nudged before"
+        yield Reason("B4", "talk", f"{message} {to_text(talk.until)}")
     if told.owner.id in silent:
         since = to_text(silent[told.owner.id])
         yield Reason("L0", "silence", f"{told.owner.id} has left no receipt since {since}: a patrol agent acts for it")

@@ -17,6 +17,7 @@ from heartbeat.plan import Acting, plan
 from heartbeat.policy import Charter, Recovery
 from heartbeat.rules import stall
 from heartbeat.rules.ladder import Climb, incident_id
+from heartbeat.rules.talk import Talk, talks
 from heartbeat.rules.windows import extended
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind
 from heartbeat.task import Ref, Task
@@ -92,8 +93,10 @@ class Outlook:
         now = self.judgement.now
         # What a storm holds is asked about as if nothing did: `climbs` says that it does (rule T6).
         # A look that judged by the sources alone is followed by a beat that begins to remember (rules B5, T6).
+        talk = talk_with(self.judgement, task, self.charter)
+        shown_at = now if talk is None else talk.until
         memory = replace(
-            self.judgement.memory, incidents=tuple(_shown(each, now) for each in self._of(task)), without=False
+            self.judgement.memory, incidents=tuple(_shown(each, shown_at) for each in self._of(task)), without=False
         )
         scene = _alone(replace(self.judgement, memory=memory), task, self.charter, now)
         points = (each for each in _turning_points(scene, task, self.charter) if each > now)
@@ -134,6 +137,11 @@ def hold_on(memory: Memory, refs: Iterable[Ref], now: datetime) -> Hold | None:
     return max((hold for hold in holds if now < hold.until), key=lambda hold: hold.until, default=None)
 
 
+def talk_with(judgement: Judgement, task: Task, charter: Charter) -> Talk | None:
+    """The talk that keeps heartbeat from nudging the task's owner at that instant (rule B4)."""
+    return talks(judgement.scene.presence, charter.quiet_after_talk, judgement.now).get(task.owner.id)
+
+
 def _ways_out(incident: Incident | None) -> str:
     """How a storm ends, which nothing ends by itself (rule T6); `incident` is the one on record."""
     name = incident.id if incident is not None else "INCIDENT"
@@ -155,12 +163,12 @@ def _action(climb: Climb, task: Task, charter: Charter) -> str:
     return steps[-1].value
 
 
-def _shown(incident: Incident, now: datetime) -> Incident:
-    """A nudge that its owner has not seen is shown now at the earliest. What holds an open one is left out here."""
+def _shown(incident: Incident, at: datetime) -> Incident:
+    """A nudge that its owner has not seen is shown then at the earliest. What holds an open one is left out here."""
     if incident.open:
         incident = replace(incident, why="", storm=0)
     if incident.open and incident.nudged_at is None and incident.taken(Step.NUDGE) is not None:
-        return replace(incident, nudged_at=now)
+        return replace(incident, nudged_at=at)
     return incident
 
 
@@ -228,6 +236,9 @@ def _turning_points(judgement: Judgement, task: Task, charter: Charter) -> Itera
     for pause in memory.pauses:
         if pause.agent in (task.owner.id, EVERYBODY) and pause.until is not None:
             yield pause.until
+    talk = talk_with(judgement, task, charter)
+    if talk is not None:
+        yield talk.until
 
 
 _RESTING: Mapping[Stage, str] = {

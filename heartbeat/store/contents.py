@@ -56,7 +56,8 @@ class Contents:
 
     def forget_before(self, limit: datetime) -> int:
         """Retention, as the port describes it; how many records went."""
-        newest = {receipt.id for receipt in self.newest_receipts().values()}
+        answering = {receipt.agent: receipt for receipt in self.receipts.values() if receipt.slot is not None}
+        newest = {receipt.id for receipt in (*self.newest_receipts().values(), *answering.values())}
         # The rounds come before the sightings and clocks, which tell how lately their item was there.
         return sum(
             (

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from heartbeat.errors import StateError
 from heartbeat.instants import format_duration
-from heartbeat.store.locks import Lock
+from heartbeat.store.guard import Guard
+from heartbeat.store.locks import Fenced, Lock
 from heartbeat.store.port import refuse_write
 
 _LARGEST_INTEGER = 2**63 - 1
@@ -27,6 +28,8 @@ _LARGEST_INTEGER = 2**63 - 1
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 """Primary result codes that mean damage. Our statements are fixed and tested, so that a plain SQLITE_ERROR (no such
 table, no such column) says that the file's own description of its tables is not what we wrote."""
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _HOT_JOURNAL = "holds an unfinished write of a heartbeat that was killed, and looking may not repair it"
 _HOT_JOURNAL_ADVICE = "let a command that may write run once (the next `heartbeat tick` does); it undoes the half write"
@@ -92,10 +95,15 @@ def is_damage(error: Exception) -> bool:
     return code & 0xFF in _DAMAGE
 
 
+def is_busy(error: StateError) -> bool:
+    """Whether `trouble` made it of a lock that somebody else holds."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in _BUSY
+
+
 def trouble(path: Path, error: Exception, busy_timeout: float) -> StateError:
     """The error to raise for what SQLite said of the database `path`."""
     code: int = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if code & 0xFF in _BUSY:
         return StateError(
             f"{path} has been locked by another process for more than {format_duration(busy_timeout)}; "
             "nothing was written",
@@ -117,6 +125,7 @@ class Database:
     """A connection, and how the tables' modules use it. Made by opening.py, which has checked the file.
 
     `hold` is a lock that was entered already and keeps others from replacing the file; closing the store leaves it.
+    `guard` is for the database of a state directory, which others write to as well.
     """
 
     def __init__(
@@ -127,11 +136,13 @@ class Database:
         read_only: bool,
         busy_timeout: float,
         hold: contextlib.AbstractContextManager[Lock] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._connection = connection
         self._path = path
         self._read_only = read_only
         self._busy_timeout = busy_timeout
+        self._guard = guard
         self._resources = contextlib.ExitStack()
         if hold is not None:
             self._resources.push(hold)
@@ -147,13 +158,17 @@ class Database:
             raise refuse_write(str(self._path))
         if self._connection.in_transaction:
             raise RuntimeError("a transaction is open already; they do not nest")
-        self._execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._execute("COMMIT")
-        except BaseException:
-            self._undo()
-            raise
+        alone = contextlib.nullcontext() if self._guard is None else self._guard.writing(self._path, self._busy_timeout)
+        with alone:
+            self._execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                recorded = self._put_on_record()
+                self._execute("COMMIT")
+                self._forget_recorded(recorded)
+            except BaseException:
+                self._undo()
+                raise
 
     def close(self) -> None:
         self._resources.close()
@@ -175,6 +190,20 @@ class Database:
         with self.transaction():
             yield
 
+    def _put_on_record(self) -> int:
+        """Whom we had to end to come to write, into the log; how many that are."""
+        fenced = [] if self._guard is None else list(self._guard.unrecorded)
+        for each in fenced:
+            self._note_fenced(each)
+        return len(fenced)
+
+    def _forget_recorded(self, number: int) -> None:
+        if self._guard is not None:
+            del self._guard.unrecorded[:number]
+
+    def _note_fenced(self, fenced: Fenced) -> None:
+        """A database without a log keeps none."""
+
     def _write_all(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if self._read_only:
             raise refuse_write(str(self._path))
@@ -189,6 +218,15 @@ class Database:
             return self._connection.execute(statement, values).rowcount
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Its rows. Where it waits in vain for a process that is over its time: once more without that one."""
+        try:
+            return self._fetched(statement, values)
+        except StateError as error:
+            if self._guard is None or not is_busy(error) or not self._guard.clear():
+                raise
+            return self._fetched(statement, values)
+
+    def _fetched(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._translating():
             return self._connection.execute(statement, values).fetchall()
 

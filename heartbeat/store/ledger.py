@@ -11,6 +11,7 @@ from typing import Any
 
 from heartbeat.memory import Rounds
 from heartbeat.store.database import Database, integer, where
+from heartbeat.store.fencing import Fenced, fenced_entry
 from heartbeat.store.port import LogEntry, to_json
 from heartbeat.store.schema import (
     bound,
@@ -53,6 +54,9 @@ class LedgerTables(Database):
     def add_log(self, entries: Iterable[LogEntry]) -> None:
         rows = [_log_values(entry) for entry in entries]
         self._write_all(f"INSERT INTO log ({_LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+
+    def _note_fenced(self, fenced: Fenced) -> None:
+        self.add_log([fenced_entry(fenced)])
 
     def log(
         self, *, after: int = 0, limit: int | None = None, agent: str | None = None, task: str | None = None

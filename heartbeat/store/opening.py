@@ -5,6 +5,7 @@ The state directory holds
 - `state.marker`: made after the first database. A marker without a database means lost memory, never a first run;
 - `state.lock`: shared by everybody who has the database open, exclusive for whoever replaces the file. Without it a
   process that still had the old file open could leave its journal beside the new one and spoil it;
+- `state.write`: held by whoever is writing (guard.py);
 - `state.db.suspect`: damage showed while the database was in use;
 - `state.db.corrupt-<UTC time>`: what was set aside. Never overwritten, never deleted.
 
@@ -26,23 +27,24 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from heartbeat.deadline import Deadline
 from heartbeat.durable import sync_directory
 from heartbeat.errors import StateError
 from heartbeat.instants import to_text
 from heartbeat.store import schema
-from heartbeat.store.database import DatabaseTrouble, connect, is_damage, suspect_note, trouble
-from heartbeat.store.locks import shared, try_exclusive
+from heartbeat.store.database import DatabaseTrouble, connect, is_busy, is_damage, suspect_note, trouble
+from heartbeat.store.guard import Guard
+from heartbeat.store.locks import Fenced, lease, shared, try_exclusive
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import Store, Tombstone
 from heartbeat.store.sqlite import SqliteStore
-from heartbeat.systems.base import Deadline
 
 DATABASE = "state.db"
 MARKER = "state.marker"
@@ -83,16 +85,30 @@ class _Unusable:
     """Whether a file that is no good stands where the database belongs."""
 
 
-def open_store(directory: Path, now: datetime, *, busy_timeout: float = BUSY_TIMEOUT) -> Store:
+def _tell_nobody(fenced: Fenced) -> None:
+    """The log has it."""
+
+
+def open_store(
+    directory: Path,
+    now: datetime,
+    *,
+    busy_timeout: float = BUSY_TIMEOUT,
+    on_fenced: Callable[[Fenced], None] = _tell_nobody,
+) -> Store:
     """The store of a state directory, for reading and writing.
 
     Directory (0700) and database (0600) are made on the first run. A database that was emptied, damaged or deleted is
     replaced by a new one with a tombstone; the damaged file is kept under another name. Raises StateError where the
     state cannot be used: locked for longer than `busy_timeout` seconds, not writable, disk full, written by a newer
     heartbeat or by another program. What was in it stays as it was then.
+
+    A process that keeps the database locked, and is over the time by which it meant to be done, is ended (guard.py):
+    `on_fenced` is told, now or later, and the log has it.
     """
     path = directory / DATABASE
     lock_path = directory / LOCK
+    guard = Guard(directory, on_fenced)
     with _explaining(path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         deadline = Deadline.after(busy_timeout)
@@ -100,17 +116,19 @@ def open_store(directory: Path, now: datetime, *, busy_timeout: float = BUSY_TIM
         while tries < _TRIES:
             with contextlib.ExitStack() as stack:
                 hold = shared(lock_path, Deadline.after(busy_timeout))
-                stack.enter_context(hold)
-                found = _examine(path, "rw", busy_timeout)
+                guard.note(stack.enter_context(hold))
+                found = _examine_guarded(path, busy_timeout, guard)
                 if isinstance(found, sqlite3.Connection):
                     stack.callback(found.close)
                     _mark(path, now)
                     stack.pop_all()
-                    return SqliteStore(found, path, read_only=False, busy_timeout=busy_timeout, hold=hold)
-            patience = deadline.at_most(_LOOK_AGAIN_AFTER)
-            with try_exclusive(lock_path, patience, purpose="replacing the state database") as lock:
+                    store = SqliteStore(found, path, read_only=False, busy_timeout=busy_timeout, hold=hold, guard=guard)
+                    return _recorded(store, guard)
+            patience, until = deadline.at_most(_LOOK_AGAIN_AFTER), lease(Deadline.after(busy_timeout))
+            with try_exclusive(lock_path, patience, purpose="replacing the state database", until=until) as lock:
+                guard.note(lock)
                 if not lock.held:
-                    if deadline.left() > 0:
+                    if deadline.left() > 0 or guard.clear():
                         continue
                     raise StateError(
                         f"{found.reason}; it cannot be made anew while {lock.holder or 'another process'} uses it",
@@ -149,6 +167,27 @@ def open_store_read_only(directory: Path, *, busy_timeout: float = BUSY_TIMEOUT)
     return MemoryStore(read_only=True, tombstone=told, where=str(path))
 
 
+def _recorded(store: SqliteStore, guard: Guard) -> Store:
+    """The store, with the end of whoever was in the way on record before anything else."""
+    if guard.unrecorded:
+        with contextlib.ExitStack() as stack:
+            stack.callback(store.close)
+            with store.transaction():
+                pass
+            stack.pop_all()
+    return store
+
+
+def _examine_guarded(path: Path, busy_timeout: float, guard: Guard) -> sqlite3.Connection | _Unusable:
+    """For writing; where somebody who is over their time is in the way, once more without them."""
+    try:
+        return _examine(path, "rw", busy_timeout)
+    except StateError as error:
+        if not is_busy(error) or not guard.clear():
+            raise
+        return _examine(path, "rw", busy_timeout)
+
+
 def _examine(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection | _Unusable:
     """A connection to a sound database of this version, or why there is none. With `rw` an older one is migrated."""
     absent = _absent(path)
@@ -177,6 +216,15 @@ def _examine(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection |
             suspect_note(path).unlink(missing_ok=True)
         stack.pop_all()
         return connection
+
+
+def never_used(directory: Path) -> bool:
+    """Whether nothing was ever kept in a state directory, as far as can be seen: it may not exist at all."""
+    try:
+        found = _absent(directory / DATABASE)
+    except (OSError, StateError):
+        return False
+    return found is not None and not found.lost
 
 
 def _absent(path: Path) -> _Unusable | None:

@@ -49,6 +49,11 @@ class Receipt:
     host: str = ""
     pid: int = 0
 
+    @property
+    def late(self) -> timedelta | None:
+        """How long after its slot the beat began (rule B2); None where it answers none."""
+        return None if self.slot is None else self.started_at - self.slot
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -227,7 +232,8 @@ class Store(Protocol):
         ...
 
     def forget_before(self, instant: datetime) -> int:
-        """Retention: drops receipts that started earlier, except each agent's newest; refs last noted earlier; log
+        """Retention: drops receipts that started earlier, except each agent's newest, and its newest that answers a
+        slot: forgotten, that slot could be answered again (invariant I6). Besides, refs last noted earlier; log
         entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
         that ran out earlier; misses whose last slot is earlier; clocks last seen earlier; and rounds when the newest of
         all that is known of their item is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds

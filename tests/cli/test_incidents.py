@@ -38,7 +38,8 @@ def stalled(team: Path) -> Path:
 def test_without_state_there_is_no_incident_and_nothing_is_made(team: Path) -> None:
     before = tree(team)
     done = heartbeat("incidents", cwd=team)
-    assert (done.code, done.out, done.err) == (0, "No incident.\n", "")
+    assert (done.code, done.out) == (0, "No incident.\n")
+    assert f"no beat was ever recorded in {team / 'state'}; " in done.err
     assert heartbeat("incidents", "--json", cwd=team).json["incidents"] == []
     assert tree(team) == before
 
@@ -216,3 +217,30 @@ def test_where_the_state_cannot_be_written_incidents_are_shown_and_not_resolved(
     assert "1a2b3c4d" in heartbeat("incidents", cwd=stalled).out
     assert heartbeat("resolve", "1a2b3c", "--why", "x", cwd=stalled).code == 4
     assert tree(stalled) == before
+
+
+def test_a_resolved_incident_is_told_as_json(stalled: Path) -> None:
+    told = heartbeat("resolve", "1a2b3c4d", "--why", "done by hand", "--as", "coo", "--json", cwd=stalled).json
+    assert (told["schema"], told["by"], told["dropped"]) == ("heartbeat.resolve/1", "coo", 0)
+    assert (told["incident"]["id"], told["incident"]["ending"]) == ("1a2b3c4d", "resolved")
+    assert told["incident"]["why"] == "done by hand (coo)"
+
+
+def test_a_multica_task_is_called_by_its_identifier_once_a_beat_has_read_it(stalled: Path) -> None:
+    def shown() -> str:
+        return heartbeat("incidents", cwd=stalled).out
+
+    assert "BIZ-28" not in shown()
+    assert str(INCIDENT.ref) in shown()
+    assert heartbeat("tick", "--all", cwd=stalled).code == 0
+    assert "BIZ-28" in shown()
+    assert str(INCIDENT.ref) not in shown()
+    assert any(
+        each["key"] == str(INCIDENT.ref) for each in heartbeat("incidents", "--json", cwd=stalled).json["incidents"]
+    )
+
+
+def test_why_an_open_incident_waits_is_shown(stalled: Path) -> None:
+    with remembering(stalled) as store:
+        store.put_incident(replace(INCIDENT, why="deferred: a person is talking to coo"))
+    assert "deferred: a person is talking to coo" in heartbeat("incidents", "--open", cwd=stalled).out

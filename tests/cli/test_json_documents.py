@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ from freezegun import freeze_time
 from heartbeat.store.locks import exclusive
 from heartbeat.store.port import EntryKind
 from tests.support.command import heartbeat
+from tests.support.fake_schedulers import fake_schedulers
+from tests.support.hand_written import CREW, lay_out
 from tests.support.operations import AT, ENDED, INCIDENT, issues, message_entry, remembering, spent, write_entry
 
 ROOT = Path(__file__).parents[2]
@@ -28,12 +31,16 @@ DATA = {"counts", "details", "last_receipts", "unreadable_records"}
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "heartbeat.tasks/1": [("tasks", "--all"), ("tasks", "--agent", "coo")],
     "heartbeat.tick/1": [("worklist", "coo"), ("tick", "coo", "--dry-run"), ("tick", "coo")],
-    "heartbeat.ticks/1": [("tick", "--all", "--dry-run"), ("tick", "--all")],
+    "heartbeat.ticks/1": [("tick", "--all", "--dry-run"), ("tick", "--all"), ("tick", "--due")],
     "heartbeat.receipts/1": [("receipts",)],
     "heartbeat.verb/1": [("start", "BIZ-28", "--as", "architect"), ("start", "给客户回访名单排序", "--as", "coo")],
     "heartbeat.incidents/1": [("incidents",)],
     "heartbeat.rounds/1": [("rounds",)],
-    "heartbeat.pauses/1": [("pause",)],
+    "heartbeat.pauses/1": [("pause",), ("pause", "coo", "--for", "2h", "--why", "x"), ("resume", "--all")],
+    "heartbeat.hold/1": [("hold", "BIZ-28", "--for", "5m", "--why", "x"), ("hold", "BIZ-28", "--end")],
+    "heartbeat.resolve/1": [("resolve", INCIDENT.id, "--why", "x")],
+    "heartbeat.round/1": [("round", "c0ffee11")],
+    "heartbeat.extend/1": [("rounds", "extend", "BIZ-28", "20")],
     "heartbeat.outbox/1": [("outbox", "list", "--all")],
     "heartbeat.log/1": [("log",)],
     "heartbeat.deps/1": [("deps",)],
@@ -46,19 +53,36 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("explain", "BIZ-32"),
     ],
     "heartbeat.doctor/1": [("doctor",)],
+    "heartbeat.render/1": [
+        ("render", "--all", "--check", "--diff"),
+        ("render", "--all", "--force"),
+        ("render", "coo", "--sink", "prompt"),
+    ],
+    "heartbeat.init/1": [("init", "--from", "old", "--dry-run")],
     "heartbeat.roster/1": [("roster", "show"), ("roster", "show", "coo")],
+    "heartbeat.sync/1": [
+        ("--roster", "live.yaml", "roster", "sync"),
+        ("--roster", "live.yaml", "roster", "sync", "--write"),
+    ],
+    "heartbeat.schedule/1": [("cron", "diff"), ("cron", "install"), ("cron", "show"), ("cron", "remove", "coo")],
+    "heartbeat.health/1": [("health",), ("health", "coo")],
+    "heartbeat.watchdog/1": [("watchdog",)],
+    "heartbeat.verify/1": [("verify", "coo")],
     "heartbeat.notify/1": [("notify", "test", "ops")],
     "heartbeat.simulate/1": [("simulate", "--days", "0.1")],
 }
 FILLED: dict[str, set[str]] = {
     "heartbeat.tasks/1": {"sources", "tasks", "findings"},
-    "heartbeat.tick/1": {"messages", "attention", "tasks", "sources", "stall", "receipt", "backlog"},
-    "heartbeat.ticks/1": {"ticks", "messages", "attention", "tasks", "stall", "receipt", "backlog"},
-    "heartbeat.receipts/1": {"receipts", "sources"},
+    "heartbeat.tick/1": {"messages", "attention", "tasks", "sources", "stall", "receipt", "missed", "backlog"},
+    "heartbeat.ticks/1": {"ticks", "resting", "messages", "attention", "tasks", "stall", "receipt", "missed"}
+    | {"backlog"},
+    "heartbeat.receipts/1": {"receipts", "sources", "misses"},
     "heartbeat.verb/1": {"results", "refused", "advice"},
     "heartbeat.incidents/1": {"incidents", "steps"},
     "heartbeat.rounds/1": {"tasks"},
-    "heartbeat.pauses/1": {"pauses", "holds"},
+    "heartbeat.pauses/1": {"pauses", "holds", "changed"},
+    "heartbeat.hold/1": {"hold", "refs"},
+    "heartbeat.resolve/1": {"incident"},
     "heartbeat.outbox/1": {"entries"},
     "heartbeat.log/1": {"entries"},
     "heartbeat.deps/1": {"tasks", "waiting_on"},
@@ -66,18 +90,28 @@ FILLED: dict[str, set[str]] = {
     "heartbeat.explain/1": {"origins", "links", "reasons", "stall", "clocks", "waiting_on", "rounds", "hold"}
     | {"incidents", "outbox", "log"},
     "heartbeat.doctor/1": {"checks"},
+    "heartbeat.render/1": {"results"},
+    "heartbeat.init/1": {"systems", "tried", "files", "refused", "agents", "settings", "left_out", "next", "text"},
     "heartbeat.roster/1": {"agents"},
+    "heartbeat.sync/1": {"systems", "tried", "missing", "gone", "changed", "left_out", "unknown", "backup"},
+    "heartbeat.schedule/1": {"targets", "pieces", "agents", "next", "changes", "before", "after", "launch"},
+    "heartbeat.health/1": {"agents", "sources", "checks"},
+    "heartbeat.watchdog/1": {"agents"},
+    "heartbeat.verify/1": {"agents"},
     "heartbeat.simulate/1": {"timeline"},
 }
 """What must not be empty in the documents of a schema, all of them together, or its keys would go unseen."""
 
 
 @pytest.fixture
-def busy(team: Path) -> Path:
+def busy(team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sample team after a beat, with a blocked task to decide about, a message, a write, a pause and a hold."""
+    monkeypatch.setenv("PATH", fake_schedulers(tmp_path / "bin").path)
+    monkeypatch.setattr("heartbeat.cli.verify.wait", _interrupted)
     roster = team / "agents.yaml"
     roster.write_text(roster.read_text() + "channels:\n  ops: {kind: file, path: notifications.log}\n")
     issues(team, BIZ_28="blocked")
+    live_agents(team)
     for minute in ("00", "15", "30", "45"):
         with freeze_time(f"2026-11-21T03:{minute}:00Z"):
             assert heartbeat("tick", "--all", cwd=team).code == 0
@@ -95,6 +129,22 @@ def busy(team: Path) -> Path:
         store.enqueue([write_entry("1a2b3c4d/recover/multica:28", incident=INCIDENT.id)])
         store.enqueue([replace(message_entry("1a2b3c4d/recovered/coo"), kind=EntryKind.INBOX, target="coo")])
     return team
+
+
+def live_agents(team: Path) -> None:
+    """Agents in an OpenClaw's configuration, a roster that is out of step with them, and files written by hand."""
+    entries: dict[str, dict[str, str]] = {"main": {}, "coo": {"workspace": "/srv/coo"}, "newbie": {}}
+    (team / ".openclaw").mkdir()
+    (team / ".openclaw" / "openclaw.json").write_text(json.dumps({"agents": {"entries": entries}}))
+    known = f"coo: {{class: high_frequency, notify: [self], multica_id: {CREW[0].uuid}}}"
+    agents = f"agents:\n  {known}\n  gone: {{class: business}}\n"
+    (team / "live.yaml").write_text(f"version: 1\n{agents}")
+    (lay_out(team / "old", CREW[:2]) / "HEARTBEAT.md").write_text("# of another kind\n")
+
+
+def _interrupted(seconds: float) -> None:
+    """Nobody waits here: what is known by then is told."""
+    raise KeyboardInterrupt
 
 
 def names(schema: str, seen: frozenset[str] = frozenset()) -> set[str]:

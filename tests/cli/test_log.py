@@ -237,3 +237,14 @@ def test_B8_hostile_text_moves_no_cursor_and_its_json_is_one_line(
     assert messages(heartbeat("log", "--follow", "--json", cwd=team).out) == [f"{HOSTILE}\ud800"]
     with looking(team) as store:
         assert len(store.log()) == 1
+
+
+def test_a_multica_task_is_called_by_its_identifier_once_a_beat_has_read_it(team: Path) -> None:
+    with remembering(team) as store:
+        store.add_log([LogEntry(NOW, "incident-opened", "stalled", "coo", str(GOALS))])
+    assert str(GOALS) in heartbeat("log", cwd=team).out
+    assert heartbeat("tick", "--all", cwd=team).code == 0
+    shown = heartbeat("log", cwd=team).out
+    assert "BIZ-28" in shown
+    assert str(GOALS) not in shown
+    assert heartbeat("log", "--json", cwd=team).json["entries"][0]["task"] == str(GOALS)

@@ -231,3 +231,14 @@ def test_where_the_state_cannot_be_written_the_outbox_is_shown_only(
     assert heartbeat("outbox", "retry", "--all", cwd=filled).code == 4
     assert heartbeat("outbox", "drop", DEAD, "--why", "x", cwd=filled).code == 4
     assert tree(filled) == before
+
+
+def test_a_multica_task_is_called_by_its_identifier_once_a_beat_has_read_it(team: Path) -> None:
+    with remembering(team) as store:
+        store.enqueue([write_entry("x/recover", due_at=NOW + 10_000 * MINUTE)])
+    assert str(GOALS) in heartbeat("outbox", cwd=team).out
+    with freeze_time(AT):
+        assert heartbeat("tick", "--all", cwd=team).code == 0
+    shown = heartbeat("outbox", cwd=team).out
+    assert "BIZ-28" in shown
+    assert str(GOALS) not in shown

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
+from heartbeat.instants import to_text
 from heartbeat.memory import EVERYBODY, Hold, Pause
 from heartbeat.store.port import Link
 from heartbeat.task import Ref
@@ -189,7 +190,7 @@ def test_an_agent_that_left_the_roster_can_still_be_resumed(team: Path) -> None:
         (["pause", "coo", "--all", "--why", "x"], "--all and agent names do not go together"),
         (["pause", "stranger", "--why", "x"], "no agent called 'stranger'"),
         (["pause", "coo", "--for", "never", "--why", "x"], "'never' is not a duration"),
-        (["pause", "coo", "--json", "--why", "x"], "--json lists what stands"),
+        (["pause", "coo", "--json"], "nothing says why"),
         (["resume"], "nobody is named to be resumed"),
         (["resume", "coo", "--all"], "--all and agent names do not go together"),
         (["resume", "stranger"], "no agent called 'stranger'"),
@@ -265,3 +266,32 @@ def test_the_command_that_ends_a_pause_can_be_typed_as_it_stands(team: Path) -> 
     assert [each["message"] for each in reasons if each["about"] == "pause"] == [
         "everybody is paused until it is resumed: 搬家"
     ]
+
+
+def test_pause_and_resume_tell_as_json_what_changed_and_what_stands_then(team: Path) -> None:
+    with freeze_time(AT):
+        first = heartbeat("pause", "coo", "architect", "--for", "2h", "--why", "moving house", "--json", cwd=team).json
+        again = heartbeat("pause", "coo", "--why", "longer", "--json", cwd=team).json
+        ended = heartbeat("resume", "coo", "costcodev", "--json", cwd=team).json
+        nobody = heartbeat("resume", "--all", "--json", cwd=team)
+    assert first["schema"] == "heartbeat.pauses/1"
+    assert first["changed"] == [{"agent": "coo", "change": "paused"}, {"agent": "architect", "change": "paused"}]
+    assert {each["agent"] for each in first["pauses"]} == {"coo", "architect"}
+    assert again["changed"] == [{"agent": "coo", "change": "replaced"}]
+    assert {each["agent"]: each["until"] for each in again["pauses"]}["coo"] is None
+    assert ended["changed"] == [{"agent": "coo", "change": "resumed"}, {"agent": "costcodev", "change": "none"}]
+    assert [each["agent"] for each in ended["pauses"]] == ["architect"]
+    assert nobody.json["pauses"] == []
+    with freeze_time(AT):
+        everybody = heartbeat("pause", "--all", "--why", "x", "--json", cwd=team).json
+    assert everybody["changed"] == [{"agent": None, "change": "paused"}]
+
+
+def test_a_hold_is_told_as_json_when_it_begins_and_when_it_ends(team: Path) -> None:
+    with freeze_time(AT):
+        begun = heartbeat("hold", "BIZ-28", "--for", "40m", "--why", "build", "--as", "coo", "--json", cwd=team).json
+        ended = heartbeat("hold", "BIZ-28", "--end", "--json", cwd=team).json
+        again = heartbeat("hold", "BIZ-28", "--end", "--json", cwd=team).json
+    assert begun["hold"] == {"since": to_text(NOW), "until": to_text(NOW + 40 * MINUTE), "why": "build", "by": "coo"}
+    assert (begun["key"] in begun["refs"], begun["ended"]) == (True, False)
+    assert (ended["hold"], ended["ended"], again["ended"]) == (None, True, False)

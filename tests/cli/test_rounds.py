@@ -175,18 +175,18 @@ def test_a_name_that_is_not_found_while_a_source_is_down_says_so(team: Path) -> 
 def test_C1_an_agent_reports_a_round_and_one_a_slot_counts(team: Path) -> None:
     with freeze_time(AT):
         first = heartbeat("round", "BIZ-28", "--as", "coo", cwd=team)
-    with freeze_time("2026-11-21T04:09:59Z"):
+    with freeze_time("2026-11-21T04:05:59Z"):
         second = heartbeat("round", "BIZ-28", cwd=team, HEARTBEAT_AGENT="coo")
-    with freeze_time("2026-11-21T04:10:00Z"):
+    with freeze_time("2026-11-21T04:06:00Z"):
         third = heartbeat("round", "季度运营目标拆解", cwd=team)
     assert first.out == "BIZ-28 季度运营目标拆解: counted; 1 of 50 rounds used\n"
     assert second.out == (
-        "BIZ-28 季度运营目标拆解: not counted, this slot (since 2026-11-21 12:00:00 CST) has its round already; "
+        "BIZ-28 季度运营目标拆解: not counted, this slot (since 2026-11-21 11:56:00 CST) has its round already; "
         "1 of 50 rounds used\n"
     )
     assert "counted; 2 of 50" in third.out
     assert (first.code, second.code, third.code) == (0, 0, 0)
-    assert (rounds_of(team).used, rounds_of(team).slot) == (2, NOW + 10 * MINUTE)
+    assert (rounds_of(team).used, rounds_of(team).slot) == (2, NOW + 6 * MINUTE)
     with looking(team) as store:
         assert [entry.action for entry in store.log()] == ["round-reported"] * 2
 
@@ -407,8 +407,55 @@ def test_B8_a_hostile_title_moves_no_cursor(team: Path) -> None:
 
 @pytest.mark.parametrize("words", [("rounds",), ("rounds", "--json")], ids=str)
 def test_S2_a_source_that_could_not_be_read_is_named_once(team: Path, words: tuple[str, ...]) -> None:
+    with remembering(team):
+        pass  # there is a store
     assert heartbeat(*words, cwd=team).err == ""
     (team / "multica.json").write_text("{")
     done = heartbeat(*words, cwd=team)
     assert done.code == 0
     assert [line.split()[1:3] for line in done.err.splitlines()] == [["multica", "failed"]]
+
+
+def test_a_round_is_told_as_json_with_its_slot(team: Path) -> None:
+    with freeze_time(AT):
+        first = heartbeat("round", "BIZ-28", "--as", "coo", "--json", cwd=team).json
+        second = heartbeat("round", "BIZ-28", "--as", "coo", "--json", cwd=team).json
+    assert (first["counted"], first["used"], first["limit"], first["by"]) == (True, 1, 50, "coo")
+    assert (second["counted"], second["used"], second["slot"]) == (False, 1, first["slot"])
+    assert first["key"] == str(GOALS)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (None, "done", 0),
+        (ConflictError("moved"), "conflict", 0),
+        (TransportError(FailureKind.UNREACHABLE, "-"), "pending", 0),
+    ],
+)
+def test_what_came_of_a_grant_is_told_as_json(
+    team: Path, monkeypatch: pytest.MonkeyPatch, error: TransportError | None, state: str, code: int
+) -> None:
+    pause(EntryState.DONE, team)
+    issues(team, BIZ_28="blocked")
+    ScriptedWriter(goals(Status.BLOCKED), error).installed(monkeypatch)
+    done = heartbeat("rounds", "extend", "BIZ-28", "20", "--json", cwd=team)
+    assert done.code == code
+    assert (done.json["granted"], done.json["used"], done.json["limit"], done.json["dropped"]) == (20, 50, 70, 0)
+    assert [(each["ref"], each["state"]) for each in done.json["results"]] == [(str(GOALS), state)]
+
+
+def test_a_grant_that_cannot_be_carried_out_is_told_as_json_and_ends_with_one(team: Path) -> None:
+    pause(EntryState.DONE, team)
+    issues(team, BIZ_28="blocked")
+    done = heartbeat("rounds", "extend", "BIZ-28", "20", "--json", cwd=team)
+    assert (done.code, [each["state"] for each in done.json["results"]]) == (1, ["dead"])
+
+
+def test_a_grant_that_somebody_else_has_to_carry_out_is_pending(team: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause(EntryState.DONE, team)
+    issues(team, BIZ_28="blocked")
+    ScriptedWriter(goals(Status.BLOCKED)).installed(monkeypatch)
+    with exclusive(team / "state" / "locks" / "outbox.lock", purpose="carrying out writes"):
+        (result,) = heartbeat("rounds", "extend", "BIZ-28", "20", "--json", cwd=team).json["results"]
+    assert (result["state"], result["message"].startswith("pid ")) == ("pending", True)

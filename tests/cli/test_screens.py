@@ -46,10 +46,11 @@ def test_a_screen_looks_as_it_did(team: Path, words: list[str], snapshot: Snapsh
 
 
 def test_receipts_are_listed_newest_first(team: Path, snapshot: SnapshotAssertion) -> None:
-    for at in ("2026-11-21T04:00:00Z", "2026-11-21T04:10:00Z"):
+    """The beats of 04:00, one more in the same slot, and one that comes in the place of two others."""
+    for at in ("2026-11-21T04:00:00Z", "2026-11-21T04:05:00Z", "2026-11-21T04:26:30Z"):
         with freeze_time(at):
             heartbeat("tick", "coo", cwd=team)
-    with freeze_time("2026-11-21T04:12:00Z"):
+    with freeze_time("2026-11-21T04:30:00Z"):
         done = heartbeat("receipts", cwd=team)
     assert settled(done.out, team) == snapshot
 
@@ -57,8 +58,9 @@ def test_receipts_are_listed_newest_first(team: Path, snapshot: SnapshotAssertio
 def test_B2_a_beat_answers_the_slot_that_it_is_late_for(team: Path) -> None:
     with freeze_time("2026-11-21T04:13:07Z"):
         document = heartbeat("tick", "coo", "--json", cwd=team).json
-    assert document["receipt"]["slot"] == "2026-11-21T04:10:00.000Z"
+    assert document["receipt"]["slot"] == "2026-11-21T04:06:00.000Z"
     assert document["receipt"]["started_at"] == "2026-11-21T04:13:07.000Z"
+    assert document["receipt"]["late_seconds"] == 427.0
     assert document["generated_at"] == "2026-11-21T04:13:07.000Z"
 
 

@@ -196,6 +196,22 @@ def test_retention_leaves_each_agent_its_newest_receipt_and_everything_lasting(s
     assert store.last_complete("workboard") == NOW - 900 * DAY
 
 
+def test_I6_retention_leaves_each_agent_the_newest_receipt_that_answers_a_slot(store: Store) -> None:
+    """Or that slot could be answered again: by an agent that beats once a week, and was beaten by hand since."""
+    for number, slot in enumerate((NOW, NOW + MINUTE, None, None)):
+        store.add_receipt(replace(receipt(number), slot=slot))
+    store.add_receipt(replace(receipt(4, "dev"), slot=NOW))
+    store.add_receipt(receipt(5, "new"))
+    assert store.forget_before(NOW + DAY) == 2
+    assert [(one.id, one.slot) for one in store.receipts()] == [
+        ("r-5", None),
+        ("r-4", NOW),
+        ("r-3", None),
+        ("r-1", NOW + MINUTE),
+    ]
+    assert store.slot_taken("coo", NOW + MINUTE)
+
+
 def test_S1a_a_complete_read_is_remembered_under_any_identity(store: Store) -> None:
     store.note_complete("multica", "https://a", NOW)
     store.note_complete("multica", "https://b", NOW + MINUTE)
@@ -404,6 +420,13 @@ class Twins(RuleBasedStateMachine):
     @rule(agent=st.none() | _agents, limit=st.integers(-1, 4), since=st.none() | _instants)
     def ask(self, agent: str | None, limit: int, since: datetime | None) -> None:
         self.both(lambda store: store.receipts(agent, limit, since))
+
+    @rule(agent=_agents, slot=_instants, number=st.integers(0, 9))
+    def ask_of_slots(self, agent: str, slot: datetime, number: int) -> None:
+        known = [receipt.slot for receipt in self.memory.receipts(agent, 100) if receipt.slot is not None]
+        asked = known[number] if number < len(known) else slot
+        self.both(lambda store: store.last_slot(agent, slot))
+        assert self.both(lambda store: store.slot_taken(agent, asked)) == (asked in known)
 
     @rule(instant=_instants)
     def forget(self, instant: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What the rules remember, in every store: clocks, windows, own writes, waits, incidents, rounds, holds, pauses."""
+"""What the rules remember, in every store: clocks, windows, own writes, waits, incidents, rounds, holds, slots …"""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from heartbeat.memory import (
     Hold,
     Incident,
     Mark,
+    Miss,
+    MissReason,
     Pause,
     Rounds,
     Stage,
@@ -41,6 +43,7 @@ from tests.support.receipts import (
     LINE,
     LOG_ENTRY,
     MINUTE,
+    MISS,
     NOW,
     PAUSE,
     ROUNDS,
@@ -54,7 +57,7 @@ from tests.support.receipts import (
 SHANGHAI = timezone(timedelta(hours=8))
 NAIVE = datetime(2026, 11, 21)  # noqa: DTZ001
 ODD_TEXTS = ("", "任务 🫀", "a\x00b", "cut \ud83d emoji", "\ud83d\ude00 as two halves", "'; DROP TABLE clocks; --")
-NOTHING: tuple[Any, ...] = ({}, {}, frozenset(), {}, (), {}, {}, (), (), ())
+NOTHING: tuple[Any, ...] = ({}, {}, frozenset(), {}, (), {}, {}, (), (), (), ())
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -223,6 +226,58 @@ def test_one_pause_stands_on_an_agent_or_on_everybody(store: Store) -> None:
     assert store.pauses() == (everybody,)
 
 
+def test_I6_a_slot_is_taken_by_the_receipt_of_its_agent_and_by_no_other(store: Store) -> None:
+    store.add_receipt(replace(receipt(1), slot=NOW))
+    store.add_receipt(receipt(2))
+    assert store.slot_taken("coo", NOW)
+    assert not store.slot_taken("dev", NOW)
+    assert not store.slot_taken("coo", NOW + timedelta(microseconds=1))
+    assert not store.slot_taken("coo", receipt(2).started_at)
+    store.note_misses([replace(MISS, first=NOW + MINUTE, last=NOW + MINUTE)])
+    assert not store.slot_taken("coo", NOW + MINUTE), "what was missed is free"
+
+
+def test_B2_the_last_slot_on_record_is_answered_or_missed_and_never_later_than_asked(store: Store) -> None:
+    ask = store.last_slot
+    assert ask("coo", NOW) is None
+    store.add_receipt(replace(receipt(1), slot=NOW))
+    store.add_receipt(replace(receipt(2), slot=None))
+    store.add_receipt(replace(receipt(3, "dev"), slot=NOW + 9 * MINUTE))
+    assert (ask("coo", NOW - timedelta(microseconds=1)), ask("coo", NOW), ask("coo", NOW + DAY)) == (None, NOW, NOW)
+    store.note_misses([Miss("coo", NOW + 10 * MINUTE, NOW + 30 * MINUTE, 3, MissReason.COALESCED, NOW + DAY)])
+    assert ask("coo", NOW + 9 * MINUTE) == NOW
+    assert ask("coo", NOW + 10 * MINUTE) == NOW + 10 * MINUTE
+    assert ask("coo", NOW + 20 * MINUTE) == NOW + 20 * MINUTE, "the miss goes on, and is on record up to here"
+    assert ask("coo", NOW + DAY) == NOW + 30 * MINUTE
+    store.add_receipt(replace(receipt(4), slot=NOW + 40 * MINUTE))
+    store.add_receipt(replace(receipt(5), slot=NOW - 40 * MINUTE))
+    assert ask("coo", NOW + DAY) == NOW + 40 * MINUTE, "what was recorded last need not be the latest"
+    assert ask("dev", NOW + DAY) == NOW + 9 * MINUTE
+
+
+def test_B2_misses_come_latest_first_by_agent_since_and_up_to_a_limit(store: Store) -> None:
+    series = [replace(MISS, first=NOW + n * MINUTE, last=NOW + (n + 1) * MINUTE) for n in (0, 20, 10)]
+    store.note_misses(series)
+    store.note_misses([replace(MISS, agent="dev", first=NOW, last=NOW + 11 * MINUTE)])
+    names = [(miss.agent, miss.last) for miss in store.misses()]
+    assert names == [("coo", NOW + n * MINUTE) for n in (21, 11)] + [("dev", NOW + 11 * MINUTE), ("coo", NOW + MINUTE)]
+    assert store.misses("dev")[0].count == 3
+    assert [miss.last for miss in store.misses("coo", since=NOW + 11 * MINUTE)] == [NOW + n * MINUTE for n in (21, 11)]
+    assert store.misses("coo", since=NOW + 22 * MINUTE) == ()
+    assert store.misses(limit=1) == store.misses()[:1]
+    assert store.misses(limit=0) == ()
+    assert store.misses("nobody") == ()
+
+
+def test_B2_a_miss_comes_back_as_it_went_in_and_one_that_begins_alike_takes_its_place(store: Store) -> None:
+    store.note_misses([MISS])
+    assert store.misses() == (MISS,)
+    longer = replace(MISS, last=NOW, count=4, reason=MissReason.BUSY, noted_at=NOW + MINUTE)
+    store.note_misses([longer, replace(MISS, agent="dev")])
+    assert store.misses("coo") == (longer,)
+    assert store.misses("dev") == (replace(MISS, agent="dev"),)
+
+
 @pytest.mark.parametrize("odd", ODD_TEXTS)
 def test_B8_foreign_text_is_kept_whatever_it_holds(store: Store, odd: str) -> None:
     ref = Ref(odd, odd)
@@ -248,6 +303,9 @@ def test_B8_foreign_text_is_kept_whatever_it_holds(store: Store, odd: str) -> No
     store.put_rounds([Rounds(ref, used=1)])
     store.put_hold(hold)
     store.put_pause(pause)
+    miss = Miss(odd, NOW, NOW, 1, MissReason.BUSY, NOW)
+    store.note_misses([miss])
+    assert (store.misses(odd), store.last_slot(odd, NOW)) == ((miss,), NOW)
     assert remembered(store)[:8] == (
         {ref: clock},
         {odd: (Window(NOW, NOW),)},
@@ -283,6 +341,12 @@ def test_S8_times_of_any_zone_come_back_in_utc(store: Store) -> None:
     store.put_rounds([Rounds(CARD, 0, 0, 0, there, there, there, there, there)])
     store.put_hold(Hold(CARD, there, there, ""))
     store.put_pause(Pause("coo", there, there, ""))
+    store.note_misses([Miss("coo", there, there, 1, MissReason.COALESCED, there)])
+    store.add_receipt(receipt(0, "dev"))
+    store.add_receipt(replace(receipt(1, "dev"), slot=there))
+    assert store.slot_taken("dev", there)
+    assert store.slot_taken("dev", NOW)
+    (miss,) = store.misses(since=there)
     clock, incident, rounds = store.clocks()[CARD], store.incidents()[0], store.rounds()[CARD]
     assert clock.activity
     assert clock.progress
@@ -294,6 +358,7 @@ def test_S8_times_of_any_zone_come_back_in_utc(store: Store) -> None:
         *(incident.opened_at, incident.steps[0].at, incident.nudged_at, incident.recovered_at, incident.ended_at),
         *(rounds.progress_at, rounds.turn_at, rounds.slot, rounds.warned_at, rounds.paused_at),
         *(hold.since, hold.until, pause.since, pause.until),
+        *(miss.first, miss.last, miss.noted_at, store.last_slot("coo", there), store.last_slot("dev", there)),
     )
     assert {None if time is None else time.isoformat() for time in times} == {NOW.isoformat()}
 
@@ -319,6 +384,9 @@ WRITES: dict[str, Callable[[Store, datetime], Any]] = {
     "settle": lambda store, at: store.settle_entry("k-1", EntryState.DONE, at),
     "due again": lambda store, at: store.settle_entry("k-1", EntryState.PENDING, NOW, due_at=at),
     "log": lambda store, at: store.add_log([LOG_ENTRY, replace(LOG_ENTRY, at=at)]),
+    "a miss": lambda store, at: store.note_misses([MISS, replace(MISS, first=at)]),
+    "the end of a miss": lambda store, at: store.note_misses([replace(MISS, last=at)]),
+    "when a miss was noted": lambda store, at: store.note_misses([replace(MISS, noted_at=at)]),
 }
 
 
@@ -337,6 +405,9 @@ def test_S8_a_time_without_a_zone_is_refused_and_nothing_is_kept(
         lambda store: store.incidents(since=NAIVE),
         lambda store: store.entries(due_by=NAIVE),
         lambda store: store.forget_before(NAIVE),
+        lambda store: store.slot_taken("coo", NAIVE),
+        lambda store: store.last_slot("coo", NAIVE),
+        lambda store: store.misses(since=NAIVE),
     ],
 )
 def test_S8_a_question_with_a_time_without_a_zone_is_refused(store: Store, ask: Callable[[Store], Any]) -> None:
@@ -355,6 +426,7 @@ REFUSED: dict[str, Callable[[Store, datetime], Any]] = WRITES | {
     "drop pause": lambda store, at: store.drop_pause("coo"),
     "enqueue nothing": lambda store, at: store.enqueue([]),
     "log nothing": lambda store, at: store.add_log([]),
+    "miss nothing": lambda store, at: store.note_misses([]),
     "forget": lambda store, at: store.forget_before(at),
 }
 
@@ -396,6 +468,7 @@ def test_a_beat_that_breaks_off_is_not_kept_at_all(store: Store) -> None:
             store.claim_entry(ENTRY.key, NOW)
             store.settle_entry("k-1", EntryState.DEAD, NOW)
             store.add_log([LOG_ENTRY])
+            store.note_misses([replace(MISS, count=99), replace(MISS, agent="new")])
             store.drop_clocks([ISSUE])
             store.forget_before(NOW + 900 * DAY)
             raise RuntimeError
@@ -425,8 +498,9 @@ def test_retention_drops_what_ended_earlier_and_counts_it(store: Store) -> None:
     store.put_pause(replace(PAUSE, agent="dev", until=NOW))
     store.put_pause(Pause("secretary", NOW - 900 * DAY, None, "for ever"))
     store.add_log([replace(LOG_ENTRY, at=NOW), replace(LOG_ENTRY, at=NOW - MINUTE)])
+    store.note_misses([replace(MISS, last=NOW - MINUTE), replace(MISS, agent="dev", last=NOW)])
     store.remember_links([Link(CARD, ISSUE, "title", NOW - 900 * DAY)])
-    assert store.forget_before(NOW) == 1 + 2 + 1 + 2 + 1 + 1 + 1
+    assert store.forget_before(NOW) == 1 + 2 + 1 + 2 + 1 + 1 + 1 + 1
     assert set(store.clocks()) == {LINE}
     assert store.windows() == {"todo": (Window(NOW - MINUTE, NOW),)}
     assert store.own() == {(Ref("todo", "gone"), "new")}
@@ -435,6 +509,7 @@ def test_retention_drops_what_ended_earlier_and_counts_it(store: Store) -> None:
     assert set(store.holds()) == {LINE}
     assert [pause.agent for pause in store.pauses()] == ["dev", "secretary"]
     assert [each.sequence for each in store.log()] == [1]
+    assert [miss.agent for miss in store.misses()] == ["dev"], "it began earlier, and that does not count"
     assert len(store.links()) == 1
     assert store.forget_before(NOW) == 0
 

@@ -17,7 +17,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from heartbeat.memory import Clock, Ending, Hold, Incident, Mark, Pause, Rounds, Stage, Step, StepOutcome, StepTaken
+from heartbeat.memory import (
+    Clock,
+    Ending,
+    Hold,
+    Incident,
+    Mark,
+    Miss,
+    MissReason,
+    Pause,
+    Rounds,
+    Stage,
+    Step,
+    StepOutcome,
+    StepTaken,
+)
 from heartbeat.memory import Window as Seen
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store
@@ -93,6 +107,7 @@ _entries = st.builds(
     claimed_at=st.none() | _instants,
     finished_at=st.none() | _instants,
 )
+_misses = st.builds(Miss, _texts, _instants, _instants, st.integers(1, 10_000), st.sampled_from(MissReason), _instants)
 _log_entries = st.builds(LogEntry, _instants, _texts, _texts, _texts, _texts, _texts, _json, st.integers(0, 9))
 
 
@@ -242,6 +257,20 @@ class RememberingTwins(RuleBasedStateMachine):
                 raise RuntimeError
 
         self.both(beat)
+
+    @rule(
+        misses=st.lists(_misses, max_size=3),
+        agent=st.none() | _texts,
+        since=st.none() | _instants,
+        limit=st.none() | st.integers(-1, 3),
+        until=_instants,
+    )
+    def miss(
+        self, misses: list[Miss], agent: str | None, since: datetime | None, limit: int | None, until: datetime
+    ) -> None:
+        self.both(lambda store: store.note_misses(misses))
+        self.both(lambda store: store.misses(agent, since=since, limit=limit))
+        self.both(lambda store: store.last_slot(agent or "", until))
 
     @rule(refs=st.lists(_refs, max_size=3), at=_instants)
     def note(self, refs: list[Ref], at: datetime) -> None:

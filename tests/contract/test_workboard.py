@@ -55,7 +55,8 @@ class House:
             program.order(reach=Reach.UP if transport == "cli" else Reach.DOWN)
             sessions = FakeSessions(work.present)
             self.prepare(sessions)
-            program.order(sessions=list(sessions.records.values()))
+            listed = {"sessions": list(sessions.records.values()), "messages": sessions.messages}
+            program.order(**listed, ts=work.present())
             environment = program.environment(self.directory)
         name = "cli" if transport == "offline" else transport
         source = build({"transport": name, **settings}, team(), environment)
@@ -139,6 +140,50 @@ def test_T7_who_has_a_run_is_told_with_the_cards(house: House, transport: str) -
         "agent:stranger:main": ("stranger", True, None),
         "agent:writer:cron:job-1:run:2": ("writer", True, None),
     }
+
+
+def conversations(sessions: FakeSessions) -> None:
+    """A person with coo, a program with architect, both with writer, and heartbeat's own dispatch."""
+    minute = HOUR // 60
+    sessions.talk("agent:coo:main", NOW_MS - 2 * minute)
+    sessions.turn("agent:architect:main", NOW_MS - minute)
+    sessions.talk("agent:writer:feishu:direct:ou_1", NOW_MS - 5 * minute, senderId="ou_1", senderIsOwner=True)
+    sessions.turn("agent:writer:feishu:direct:ou_1", NOW_MS - 4 * minute)
+    sessions.talk("agent:secretary:explicit:hb-5b40becb", NOW_MS - minute)
+    sessions.talk("agent:coo:long-ago", NOW_MS - HOUR)
+
+
+@pytest.mark.parametrize("transport", ["gateway", "cli"])
+def test_B4_when_a_person_last_spoke_is_told_with_the_cards(house: House, transport: str) -> None:
+    house.prepare = conversations
+    reading = house.read(FakeBoard(SteppingClock(NOW_MS)), transport)
+    assert reading.report.findings == ()
+    assert reading.presence is not None
+    assert {each.id: each.talked_at for each in reading.presence if each.talked_at} == {
+        "agent:coo:main": NOW - timedelta(minutes=2),
+        "agent:writer:feishu:direct:ou_1": NOW - timedelta(minutes=5),
+    }
+    assert {each.agent for each in reading.presence} == {"coo", "architect", "writer", "secretary"}
+
+
+def test_B4_where_nobody_spoke_lately_nothing_is_asked_for_any_agent(house: House) -> None:
+    board = FakeBoard(SteppingClock(NOW_MS))
+    with FakeGateway(board) as gateway:
+        busy_day(gateway.sessions)
+        gateway.sessions.talk("agent:coo:main", NOW_MS - HOUR // 4)
+        environment = {"HOME": str(house.directory), **gateway.environment()}
+        build({"transport": "gateway"}, team(), environment).read(Deadline.after(60), NOW)
+        assert [call.method for call in gateway.calls] == ["workboard.cards.list", "sessions.list", "sessions.list"]
+
+
+def test_B4_how_long_a_talk_matters_is_the_rosters_word(house: House) -> None:
+    board = FakeBoard(SteppingClock(NOW_MS))
+    patient = replace(team(), extra={"quiet_after_talk": timedelta(hours=2)})
+    with FakeGateway(board) as gateway:
+        gateway.sessions.talk("agent:coo:main", NOW_MS - HOUR)
+        environment = {"HOME": str(house.directory), **gateway.environment()}
+        reading = build({"transport": "gateway"}, patient, environment).read(Deadline.after(60), NOW)
+        assert [each.talked_at for each in reading.presence or ()] == [NOW - timedelta(hours=1)]
 
 
 @pytest.mark.parametrize(("transport", "codes"), [("offline", ["read-offline", "unknown-sessions"]), ("file", [])])

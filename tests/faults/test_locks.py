@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,14 @@ def path(tmp_path: Path) -> Path:
 def test_B1_a_second_process_does_not_get_it_and_learns_who_has_it(path: Path) -> None:
     with child(_HOLD, path, "exclusive", "tick coo") as holder:
         assert holder.line() == "True"
+        written = path.read_bytes()
         with try_exclusive(path) as lock:
             assert not lock.held
             assert lock.holder is not None
             assert (lock.holder.pid, lock.holder.purpose) == (holder.pid, "tick coo")
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            assert lock.holder.since == written, "looking does not touch the file"
+            assert lock.holder.since is not None
+            assert (lock.holder.until, lock.holder.overdue, lock.obstacle) == (None, None, "")
+            assert path.read_bytes() == written, "looking does not touch the file"
         with pytest.raises(StateError, match=rf"pid {holder.pid} \(tick coo\) since 2") as refused, exclusive(path):
             pass
         assert str(path) in str(refused.value)
@@ -63,7 +64,7 @@ def test_B1_death_frees_it(path: Path, number: signal.Signals) -> None:
             assert lock.held
 
 
-def test_B1_a_stopped_holder_still_holds_it(path: Path) -> None:
+def test_B1_a_stopped_holder_that_named_no_time_still_holds_it(path: Path) -> None:
     with child(_HOLD, path, "exclusive") as holder:
         assert holder.line() == "True"
         holder.process.send_signal(signal.SIGSTOP)
@@ -103,7 +104,9 @@ def test_a_killed_holder_is_not_named_once_somebody_else_has_it(path: Path) -> N
         holder.line()
         holder.kill()
     assert b"the dead one" in path.read_bytes()
-    with exclusive(path, purpose="the living one"), try_exclusive(path) as lock:
+    with exclusive(path, purpose="the living one") as mine, try_exclusive(path) as lock:
+        assert mine.left_by is not None
+        assert (mine.left_by.pid, mine.left_by.purpose) == (holder.pid, "the dead one")
         assert lock.holder is not None
         assert (lock.holder.pid, lock.holder.purpose) == (os.getpid(), "the living one")
 
@@ -111,6 +114,8 @@ def test_a_killed_holder_is_not_named_once_somebody_else_has_it(path: Path) -> N
 def test_the_file_is_private_and_stays_when_the_lock_is_freed(path: Path) -> None:
     with exclusive(path):
         inode = path.stat().st_ino
+    with exclusive(path) as lock:
+        assert lock.left_by is None, "whoever gives it back leaves no word"
     assert path.stat().st_ino == inode
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -121,7 +126,7 @@ def test_the_file_is_private_and_stays_when_the_lock_is_freed(path: Path) -> Non
     "content",
     [b"", b"4711\n", b"[]", b'{"pid":"x","purpose":1}', b"\xff\xfe", b"[" * 900, b'{"pid":1}', b"x" * 10_000_000],
 )
-def test_whatever_stands_in_the_file_never_decides_anything(path: Path, content: bytes) -> None:
+def test_whatever_stands_in_the_file_never_decides_who_has_it(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with try_exclusive(path) as lock:

@@ -144,6 +144,8 @@ SECRETS = [
     "channels: {a: {kind: webhook, url: 'http://127.0.0.1.hunter2.example/'}}",
     "channels: {a: {kind: apprise, url: 'tgram://hunter2'}}",
     "watchdog: {ping_url: 'https://ping.example/hunter2'}",
+    "watchdog: {beats_ping_url: 'https://ping.example/hunter2'}",
+    "watchdog: {beats_ping_url_env: 'https://ping.example/hunter2'}",
     "providers: [{name: a, api_key: hunter2}]",
     "providers: [{name: a, base_url: 'https://x:hunter2@models.example'}]",
     'sources: {multica: {token: "hunter2\\q"}}',

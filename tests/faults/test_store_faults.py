@@ -353,6 +353,10 @@ def test_B7_damage_that_shows_in_use_ends_the_command_and_is_mourned_at_the_next
         ("outbox", "UPDATE outbox SET finished_at = 'never'"),
         ("log", "UPDATE log SET details = 'null'"),
         ("log", "UPDATE log SET at = 7"),
+        ("misses", "UPDATE misses SET reason = 'laziness'"),
+        ("misses", "UPDATE misses SET count = 'many'"),
+        ("misses", "UPDATE misses SET last = 'noon'"),
+        ("misses", "UPDATE misses SET agent = 7 WHERE agent = 'dev'"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -369,6 +373,15 @@ def test_B7_a_row_that_we_never_wrote_is_damage_although_sqlite_finds_nothing(
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_B7_a_slot_that_we_never_wrote_is_damage_to_whoever_asks_for_it(filled: Path) -> None:
+    with sqlite3.connect(filled / "state.db") as connection:
+        connection.execute("UPDATE receipts SET slot = '2026-11-21T03:59 at noon' WHERE agent = 'coo'")
+    connection.close()
+    with open_store(filled, LATER) as store, pytest.raises(StateError, match="receipts"):
+        store.last_slot("coo", LATER)
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_B7_a_thorough_look_decodes_what_no_question_asks_for(filled: Path) -> None:
     with sqlite3.connect(filled / "state.db") as connection:
         connection.execute("UPDATE own SET at = 'never'")
@@ -382,7 +395,8 @@ def test_B7_a_thorough_look_decodes_what_no_question_asks_for(filled: Path) -> N
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    "table", ["clocks", "windows", "own", "waiting", "incidents", "rounds", "holds", "pauses", "outbox", "log"]
+    "table",
+    ["clocks", "windows", "own", "waiting", "incidents", "rounds", "holds", "pauses", "outbox", "log", "misses"],
 )
 def test_B7_a_spoiled_page_of_any_table_ends_the_command_and_is_mourned_at_the_next(filled: Path, table: str) -> None:
     with open_store(filled, NOW) as store:

@@ -62,11 +62,17 @@ def changeable() -> RealGateway:
 
 
 @cache
+def silent_model() -> SilentModel:
+    """The model of the Gateway with an empty board."""
+    model = SilentModel()
+    atexit.register(model.close)
+    return model
+
+
+@cache
 def _empty() -> tuple[RealGateway | None, Exception | None]:
     try:
-        model = SilentModel()
-        atexit.register(model.close)
-        gateway = RealGateway(install_openclaw(), model=model.url)
+        gateway = RealGateway(install_openclaw(), model=silent_model().url)
         atexit.register(gateway.close)
         gateway.start()
     except Exception as error:  # noqa: BLE001 - whatever it is, each test that needs the Gateway reports it

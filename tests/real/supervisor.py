@@ -64,7 +64,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 def _end_stragglers(root: str, patience: float) -> None:
     """Ends what left the command's process group but still lives in its HOME; each gets a moment to go by itself."""
     until = time.monotonic() + patience
-    while (left := list(processes_at_home(root))) and time.monotonic() < until:
+    while (left := _left(root)) and time.monotonic() < until:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -72,6 +72,15 @@ def _end_stragglers(root: str, patience: float) -> None:
     gone_by = time.monotonic() + patience
     while left and any(processes_at_home(root)) and time.monotonic() < gone_by:
         time.sleep(0.05)
+
+
+def _left(root: str) -> list[int]:
+    """Looks twice before it says nobody: a process that is just becoming another program shows no environment."""
+    found = list(processes_at_home(root))
+    if not found:
+        time.sleep(0.05)
+        found = list(processes_at_home(root))
+    return found
 
 
 def processes_at_home(home: str) -> Iterator[int]:

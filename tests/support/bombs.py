@@ -29,6 +29,7 @@ WRITES = frozenset(
         "enqueue",
         "forget_before",
         "note_complete",
+        "note_misses",
         "note_own",
         "note_sightings",
         "note_waiting",

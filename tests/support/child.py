@@ -7,6 +7,7 @@ import selectors
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -53,6 +54,17 @@ class Child:
         """SIGKILL, and wait until it is gone."""
         self.process.kill()
         self.process.wait(PATIENCE)
+
+    def stopped(self) -> None:
+        """Wait until a signal has stopped it; fails the test where it ends instead."""
+        too_long = threading.Timer(PATIENCE, self.process.kill)
+        too_long.start()
+        try:
+            seen = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        finally:
+            too_long.cancel()
+        assert seen is not None
+        assert seen.si_code == os.CLD_STOPPED, "it ended instead"
 
     def end(self) -> int:
         """Wait until it ends by itself; its exit code."""

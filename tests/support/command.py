@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from heartbeat.cli import session
 from heartbeat.cli.main import main
 
 
@@ -37,6 +38,7 @@ def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
     home = {"HOME": str(cwd), "PATH": os.environ.get("PATH", ""), **environment}
     before = Path.cwd()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    session._added.clear()  # nothing of an earlier call's environment is in this one's
     os.chdir(cwd)
     try:
         with (

@@ -169,7 +169,13 @@ def filed(folder: Path) -> ScriptedWorld:
 
 
 def beat(
-    folder: Path, now: datetime, agents: Iterable[str] = AGENTS, *, bomb: Bomb | None = None, durable: bool = False
+    folder: Path,
+    now: datetime,
+    agents: Iterable[str] = AGENTS,
+    *,
+    bomb: Bomb | None = None,
+    durable: bool = False,
+    only_due: bool = False,
 ) -> Tick:
     """One tick at `now` on what lies in the folder. Only with `durable` does the store wait for the disk, which is
     nothing that the death of a process can show."""
@@ -186,6 +192,7 @@ def beat(
             folder / "locks",
             clock=clock,
             fresh=True,
+            only_due=only_due,
             peers=bombed_peers(filed(folder), post(folder), bomb, clock.pause),
             deadline=Deadline.after(60),
         )

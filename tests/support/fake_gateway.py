@@ -18,6 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests.support.automation_rules import Refused
+from tests.support.fake_automations import FakeAutomations
 from tests.support.fake_board import READS, BoardError, FakeBoard
 from tests.support.openclaw_sessions import FakeSessions
 
@@ -26,7 +28,7 @@ PROTOCOL = 4
 MAX_PAYLOAD = 26_214_400
 _CLIENT_IDS = frozenset({"cli", "gateway-client", "webchat", "openclaw-tui", "openclaw-probe", "test"})
 _CLIENT_MODES = frozenset({"webchat", "cli", "ui", "backend", "node", "worker", "probe", "test"})
-_CORE_READS = ("agents.list", "sessions.list")
+_CORE_READS = ("agents.list", "sessions.list", "chat.history")
 _CONFLICT_ADVICE = "unauthorized: gateway token mismatch (provide gateway auth token)"
 
 
@@ -81,6 +83,9 @@ class FakeGateway:
     starting_times: int = 1_000_000
     plugin_enabled: bool = True
     agents: tuple[str, ...] = ("main", "coo", "architect")
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What `agents.list` tells of an agent besides its id: name, identity, workspace."""
+    version: str = VERSION
     calls: list[Call] = field(default_factory=list)
     greetings: list[dict[str, Any]] = field(default_factory=list)
     losing: int = 0
@@ -89,11 +94,14 @@ class FakeGateway:
     """What somebody else does just before the next write is carried out."""
     after_read: Callable[[], None] | None = None
     """What happens once the next read has been answered."""
+    grants: frozenset[str] | None = None
+    """The most that anybody is granted; None for whatever is asked for."""
     sessions_refused: str = ""
     """Where it is set, `sessions.list` is refused with this message."""
 
     def __post_init__(self) -> None:
         self.sessions = FakeSessions(self.board.present)
+        self.automations = FakeAutomations(self.board.present, lambda: self.agents)
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -128,13 +136,13 @@ class FakeGateway:
 
     def writes(self) -> list[str]:
         """The calls that succeeded and were no reads."""
-        return [call.method for call in self.calls if call.ok and _scope(call.method) != "operator.read"]
+        return [call.method for call in self.calls if call.ok and self._writes(call.method)]
 
     def answer(
         self, method: str, params: Any, scopes: frozenset[str] = frozenset({"operator.admin"})
     ) -> tuple[dict[str, Any] | None, Any, bool]:
         """Carries out one request: the error or None, the payload, and whether the answer is to be lost."""
-        writes = _scope(method) == "operator.write"
+        writes = self._writes(method)
         with self._lock:
             if writes and self.meanwhile is not None:
                 happens, self.meanwhile = self.meanwhile, None
@@ -192,11 +200,11 @@ class FakeGateway:
             reason = "gateway starting" if error["code"] == "UNAVAILABLE" else error["message"]
             connection.close(code, reason)
             return None
-        granted = list(params.get("scopes", ()))
+        granted = [scope for scope in params.get("scopes", ()) if self.grants is None or scope in self.grants]
         payload = {
             "type": "hello-ok",
             "protocol": PROTOCOL,
-            "server": {"version": VERSION, "buildId": f"{VERSION}-release", "connId": "524d0593"},
+            "server": {"version": self.version, "buildId": f"{self.version}-release", "connId": "524d0593"},
             "features": {"methods": ["health", "agents.list", "workboard.cards.list"], "events": ["health", "tick"]},
             "snapshot": {},
             "auth": {"method": "token", "role": "operator", "scopes": granted},
@@ -256,13 +264,13 @@ class FakeGateway:
             connection.close(1011)
             return
         response = {"ok": True, "payload": payload} if error is None else {"ok": False, "error": error}
-        if error is None and _scope(method) == "operator.write":
+        if error is None and self._is_board_method(method) and self._writes(method):
             self._event(connection, "plugin.workboard.changed", {"epoch": "e1", "revision": self._sequence})
         if self.trouble is Trouble.SHORT and method == "workboard.cards.list":
             payload["cards"] = payload["cards"][:-1]
         text = json.dumps({"type": "res", "id": frame["id"], **response}, ensure_ascii=False)
         connection.send(text[:-1] if self.trouble is Trouble.CUT else text)
-        if self.after_read is not None and _scope(method) == "operator.read":
+        if self.after_read is not None and not self._writes(method):
             happens, self.after_read = self.after_read, None
             happens()
 
@@ -279,19 +287,30 @@ class FakeGateway:
             except BoardError as refusal:
                 error: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
                 return (error | {"details": refusal.details} if refusal.details else error), None
+        if method in self.automations.methods:
+            try:
+                return None, self.automations.methods[method].handle(given)
+            except Refused as refused:
+                error = {"code": refused.code, "message": str(refused)}
+                return (error | {"details": refused.details} if refused.details else error), None
         if method == "health":
             return None, {"ok": True, "durationMs": 5, "agents": [{"agentId": agent} for agent in self.agents]}
         if method == "agents.list":
             if given:
                 told = f"invalid agents.list params: at root: unexpected property '{next(iter(given))}'"
                 return _invalid(told), None
-            agents = [{"id": agent, "workspace": f"/state/workspace-{agent}"} for agent in self.agents]
-            return None, {"defaultId": self.agents[0], "agents": agents}
-        if method == "sessions.list":
-            if self.sessions_refused:
+            usual = {"workspaceGit": False, "model": {"primary": "loopback/silent"}, "defaultPermissionMode": "full"}
+            agents = [
+                {"id": agent, "workspace": f"/state/workspace-{agent}", **usual, **self.told.get(agent, {})}
+                for agent in self.agents
+            ]
+            around = {"ownership": "explicit", "selectionRequired": True, "mainKey": "main", "scope": "per-sender"}
+            return None, {"defaultId": self.agents[0] if self.agents else "main", **around, "agents": agents}
+        if method in ("sessions.list", "chat.history"):
+            if self.sessions_refused and method == "sessions.list":
                 return _invalid(self.sessions_refused), None
             try:
-                return None, self.sessions.list(given)
+                return None, self.sessions.list(given) if method == "sessions.list" else self.sessions.history(given)
             except ValueError as refused:
                 return _invalid(str(refused)), None
         return _invalid(f"unknown method: {method}"), None
@@ -302,8 +321,15 @@ class FakeGateway:
 
     def _needed(self, method: str) -> str | None:
         """The scope that a method needs; an unknown one needs to be an administrator (contract 1.3)."""
+        if method in self.automations.methods:
+            return self.automations.methods[method].scope
         known = self._is_board_method(method) or method in ("health", *_CORE_READS)
         return _scope(method) if known else "operator.admin"
+
+    def _writes(self, method: str) -> bool:
+        """Whether it changes anything."""
+        automation = self.automations.methods.get(method)
+        return _scope(method) == "operator.write" if automation is None else automation.writes
 
     def _garbles(self, connection: ServerConnection, frame: dict[str, Any]) -> bool:
         """Whether a trouble took the place of the answer."""

@@ -192,7 +192,10 @@ def gateway_call():
     elif method == "sessions.list":
         wanted = "hasActiveRun" if parameters.get("activeOnly") else "lastInteractionAt"
         sessions = [session for session in ORDERS["sessions"] if session.get(wanted)]
-        say({{"count": len(sessions), "nextOffset": None, "hasMore": False, "sessions": sessions}})
+        say({{"ts": ORDERS["ts"], "count": len(sessions), "nextOffset": None, "hasMore": False, "sessions": sessions}})
+    elif method == "chat.history":
+        said = ORDERS["messages"].get(parameters["sessionKey"], [])
+        say({{"sessionKey": parameters["sessionKey"], "messages": said, "hasMore": False, "totalMessages": len(said)}})
     else:
         fail({{**error, "code": "INVALID_REQUEST", "message": "unknown method: " + method}})
 
@@ -233,6 +236,8 @@ elif ARGUMENTS[:2] == ["gateway", "call"]:
     gateway_call()
 elif ARGUMENTS[:1] == ["workboard"]:
     workboard()
+elif ARGUMENTS == ["agents", "list", "--json"]:
+    say(ORDERS["agents"])
 else:
     cli_error("OpenClaw does not recognize the command " + repr(ARGUMENTS))
 """
@@ -280,6 +285,8 @@ class FakeOpenClaw:
             "cards": [],
             "around": {},
             "sessions": [],
+            "messages": {},
+            "ts": 0,
             "relay": 0,
             "only": "",
         }
@@ -287,8 +294,8 @@ class FakeOpenClaw:
         self.order(cards=listed.pop("cards"), around=listed)
 
     def order(self, **orders: Any) -> None:
-        """Changes how it behaves from the next run on: reach, manner, plugin, cards, around, sessions; `only`
-        names the one method of the Gateway for which `reach` holds."""
+        """Changes how it behaves from the next run on: reach, manner, plugin, cards, around, sessions, messages (by
+        session key) and the Gateway's time `ts`; `only` names the one method of the Gateway for which `reach` holds."""
         self._orders |= orders
         text = json.dumps(self._orders)
         (self.directory / "orders.json").write_text(text, encoding="utf-8")
@@ -320,8 +327,9 @@ class FakeOpenClaw:
 
     def writes(self) -> list[str]:
         """Runs that would have changed something."""
-        reads = ("workboard.cards.list", "workboard.cards.runs", "sessions.list")
-        harmless = (["--version"], ["workboard", "list"], *(["gateway", "call", method] for method in reads))
+        reads = ("workboard.cards.list", "workboard.cards.runs", "sessions.list", "chat.history", "agents.list")
+        lists = (["workboard", "list"], ["agents", "list"])
+        harmless = (["--version"], *lists, *(["gateway", "call", method] for method in reads))
         return [
             " ".join(run["argv"])
             for run in self.runs()

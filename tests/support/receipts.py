@@ -13,6 +13,8 @@ from heartbeat.memory import (
     Hold,
     Incident,
     Mark,
+    Miss,
+    MissReason,
     Pause,
     Rounds,
     Stage,
@@ -106,6 +108,8 @@ ROUNDS = Rounds(
     paused_at=NOW - 10 * MINUTE,
 )
 
+MISS = Miss("coo", NOW - 30 * MINUTE, NOW - 10 * MINUTE, 3, MissReason.COALESCED, NOW)
+
 HOLD = Hold(CARD, NOW, NOW + 90 * MINUTE, "a long build 🏗", "lin")
 PAUSE = Pause("coo", NOW, NOW + DAY, "holiday", "lin")
 ENTRY = Entry(
@@ -148,6 +152,7 @@ def remember(store: Store) -> None:
     store.claim_entry("k-1", NOW + MINUTE)
     store.settle_entry("k-2", EntryState.DONE, NOW + MINUTE, result="card 7")
     store.add_log([LOG_ENTRY, replace(LOG_ENTRY, agent="dev")])
+    store.note_misses([MISS, replace(MISS, agent="dev", reason=MissReason.BUSY)])
 
 
 def remembered(store: Store) -> tuple[Any, ...]:
@@ -163,4 +168,5 @@ def remembered(store: Store) -> tuple[Any, ...]:
         store.pauses(),
         store.entries(),
         store.log(),
+        store.misses(),
     )

@@ -70,7 +70,7 @@ class Team:
     def peers(self) -> Peers:
         return Peers(self.world.source, self.world.writer, self.open_channel, lambda seconds: None)
 
-    def tick(self, *names: str) -> Tick:
+    def tick(self, *names: str, only_due: bool = False) -> Tick:
         roster = self.roster
         return tick(
             roster,
@@ -81,6 +81,7 @@ class Team:
             self.folder,
             clock=lambda: self.now,
             fresh=True,
+            only_due=only_due,
             peers=self.peers,
             deadline=Deadline.after(60),
         )

@@ -63,7 +63,9 @@ items = st.builds(
     reclaimed=st.booleans(),
 )
 evidence = st.builds(Evidence, refs, instants, st.sampled_from(EvidenceKind), texts, st.booleans())
-presences = st.builds(Presence, texts, st.booleans(), st.none() | instants, texts, st.none() | refs)
+presences = st.builds(
+    Presence, texts, st.booleans(), st.none() | instants, texts, st.none() | refs, st.none() | instants
+)
 rejected = st.builds(Rejected, texts, st.none() | texts, texts, texts)
 findings = st.builds(Finding, texts, texts, st.lists(refs, max_size=2).map(tuple))
 kinds = st.none() | st.sampled_from(FailureKind)
@@ -107,7 +109,7 @@ FULL_ITEM = Item(
     creator=Owner(OwnerKind.PERSON, "vincent"),
     reclaimed=True,
 )
-FULL_PRESENCE = Presence("coo", True, NOW, "agent:coo:main", Ref("multica", "i-1"))
+FULL_PRESENCE = Presence("coo", True, NOW, "agent:coo:main", Ref("multica", "i-1"), NOW)
 FULL_REPORT = SourceReport(
     source="multica",
     status=ReadStatus.PARTIAL,
@@ -140,6 +142,13 @@ def test_evidence_survives_exactly(evidence: Evidence) -> None:
 @given(presences)
 def test_T7_who_is_at_work_survives_exactly(presence: Presence) -> None:
     assert codec.decode_presence(through_json(codec.encode_presence(presence))) == presence
+
+
+def test_B4_what_was_kept_before_anybody_listened_for_talks_still_loads() -> None:
+    record = {"agent": "coo", "active": False, "at": "2026-11-21T04:00:00+00:00", "id": "agent:coo:main"}
+    kept = codec.decode_presence(record)
+    assert (kept.agent, kept.talked_at) == ("coo", None)
+    assert codec.encode_presence(kept) == record
 
 
 @given(rejected)

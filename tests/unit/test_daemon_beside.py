@@ -39,9 +39,6 @@ class Target:
     def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
         return ()
 
-    def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
-        return ()
-
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"nobody may call {name}")
 

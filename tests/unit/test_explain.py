@@ -194,6 +194,23 @@ def test_T5_C1_holds_pauses_rounds_and_turns_are_told(tmp_path: Path) -> None:
     assert sum("held until" in each.message for each in found.reasons) == 1
 
 
+def test_B4_that_a_person_talks_to_its_owner_is_told_and_what_waits_for_that(tmp_path: Path) -> None:
+    cards = board(stuck())
+    staff = team(tmp_path, cards)
+    staff.extra = {"quiet_after_talk": 25 * MINUTE}
+    cards.presence = (Presence("writer", False, NOW, "agent:writer:main", talked_at=NOW),)
+    assert [each.rule for each in told(staff).reasons if each.about == "talk"] == ["B4"]
+    staff.beats(2)
+    found = told(staff)
+    assert said(found, "talk") == [
+        "a person is talking to writer, last heard 2026-11-21T04:00:00.000Z: not nudged before 2026-11-21T04:25:00.000Z"
+    ]
+    assert "deferred: a person is talking to writer until 2026-11-21T04:25:00.000Z" in said(found, "ladder")
+    assert [each.action for each in found.records.log] == ["incident-opened", "deferred"]
+    staff.beat()
+    assert said(told(staff), "talk") == []
+
+
 def test_S6a_whose_it_is_and_why_it_is_not_judged(tmp_path: Path) -> None:
     staff = team(
         tmp_path, board(stuck(1, owner=ALICE), card(2, "Over", Status.DONE), card(3, "Nobody's", owner=NOBODY))

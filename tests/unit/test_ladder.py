@@ -14,6 +14,7 @@ from heartbeat.memory import Clock, Ending, Incident, Mark, Stage, Step, StepOut
 from heartbeat.policy import Escalation, Recovery
 from heartbeat.rules.ladder import TRANSITIONS, Climb, Situation, climb, incident_id
 from heartbeat.rules.stall import Hindrance, Level, Stall
+from heartbeat.rules.talk import Talk
 from heartbeat.task import EvidenceKind, Status, Task
 from tests.support.items import COO, NOW, card
 from tests.support.rosters import CLASS_POLICIES
@@ -81,6 +82,7 @@ def look(
     silent: bool = False,
     clocks: tuple[Clock, ...] = (),
     held: str = "",
+    talk: Talk | None = None,
 ) -> Climb:
     return climb(
         task or task_of(),
@@ -94,6 +96,7 @@ def look(
         clocks=clocks,
         now=NOW,
         held=held,
+        talk=talk,
     )
 
 
@@ -104,6 +107,67 @@ def test_L1_an_incident_opens_with_one_nudge_and_nothing_else_whatever_the_first
     assert climbed.incident is not None
     assert climbed.incident.stage is Stage.SUSPECTED
     assert not climbed.due
+
+
+TALK = Talk("coo", NOW - 4 * MINUTE, NOW + 6 * MINUTE)
+UNNUDGED = incident(nudged_at=None, steps=())
+NOT_SHOWN = incident(nudged_at=None, steps=(StepTaken(Step.NUDGE, NOW - MINUTE, StepOutcome.DUE),))
+
+
+@pytest.mark.parametrize("level", [Level.SUSPECTED, Level.CONFIRMED])
+@pytest.mark.parametrize("silent", [False, True])
+def test_B4_while_a_person_talks_to_its_owner_an_incident_opens_without_the_nudge(level: Level, silent: bool) -> None:
+    climbed = look(stall(level), talk=TALK, silent=silent)
+    assert (climbed.steps, climbed.waits[-1]) == ((), TALK.told)
+    assert climbed.incident is not None
+    assert (climbed.incident.steps, climbed.incident.nudged_at, climbed.incident.why) == ((), None, TALK.why)
+    assert climbed.incident.id == getattr(look(stall(level)).incident, "id", ""), "it is the same one without a talk"
+
+
+@pytest.mark.parametrize("level", [Level.SUSPECTED, Level.CONFIRMED])
+@pytest.mark.parametrize("current", [UNNUDGED, NOT_SHOWN])
+def test_B4_nothing_follows_while_the_nudge_waits_for_the_end_of_the_talk(level: Level, current: Incident) -> None:
+    climbed = look(stall(level), current, talk=TALK)
+    assert climbed.steps == ()
+    assert climbed.incident == replace(current, why=TALK.why)
+    assert climbed.waits[-1] == TALK.told
+    again = look(stall(level), climbed.incident, talk=replace(TALK, until=NOW + 9 * MINUTE))
+    assert again.incident == climbed.incident, "a further word is no further deferral"
+
+
+@pytest.mark.parametrize("level", [Level.SUSPECTED, Level.CONFIRMED])
+def test_B4_after_the_talk_the_nudge_is_taken_under_the_key_it_would_have_had(level: Level) -> None:
+    climbed = look(stall(level), replace(UNNUDGED, why=TALK.why))
+    assert climbed.steps == (Step.NUDGE,)
+    assert climbed.incident is not None
+    assert (climbed.incident.id, climbed.incident.why) == (UNNUDGED.id, "")
+
+
+def test_B4_a_talk_that_is_over_leaves_no_word_on_an_incident_whose_nudge_is_about_to_be_shown() -> None:
+    climbed = look(stall(Level.SUSPECTED), replace(NOT_SHOWN, why=TALK.why))
+    assert (climbed.steps, climbed.incident) == ((), NOT_SHOWN)
+
+
+def test_B4_what_comes_after_the_nudge_goes_on_during_a_talk() -> None:
+    assert look(stall(Level.CONFIRMED), incident(), talk=TALK).steps == (Step.RECOVER,)
+    assert look(stall(Level.CONFIRMED), incident(), talk=TALK, allowed=Recovery.NOTIFY).steps == (Step.NOTIFY,)
+    nudged_long_ago = replace(NOT_SHOWN, steps=(StepTaken(Step.NUDGE, NUDGED_LONG_AGO, StepOutcome.DUE),))
+    fell_silent = look(stall(Level.CONFIRMED), nudged_long_ago, talk=TALK, silent=True)
+    assert fell_silent.steps == (Step.RECOVER,), "nobody waits for a worklist that will not come (L0)"
+
+
+def test_B4_where_nobody_would_be_nudged_nothing_is_deferred() -> None:
+    observed = look(stall(Level.SUSPECTED), talk=TALK, allowed=Recovery.OBSERVE)
+    assert (getattr(observed.incident, "why", None), observed.waits) == ("", ())
+    assert look(stall(Level.NONE), talk=TALK) == look(stall(Level.NONE))
+    paused = look(stall(Level.SUSPECTED), UNNUDGED, talk=TALK, held="paused: moving house")
+    assert paused.incident == UNNUDGED
+
+
+def test_B4_a_talk_keeps_no_incident_from_ending() -> None:
+    over = look(stall(Level.NONE), replace(UNNUDGED, why=TALK.why), talk=TALK).incident
+    assert over is not None
+    assert over.ending is Ending.PROGRESS
 
 
 def test_L1_a_second_look_at_a_suspected_task_nudges_no_second_time() -> None:

@@ -288,11 +288,12 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "a secret given in both ways": (
         TEAM
         + "sources: {multica: {token: '${A}', token_env: A}, jira: {x: {secret: '${A}', secret_env: A}}}\n"
-        + "watchdog: {ping_url: '${A}', ping_url_env: A}\n",
+        + "watchdog: {ping_url: '${A}', ping_url_env: A, beats_ping_url: '${A}', beats_ping_url_env: A}\n",
         [
             "3:36: sources.multica.token_env: stands beside `token`; keep one of them",
             "3:78: sources.jira.x.secret_env: stands beside `secret`; keep one of them",
             "4:30: watchdog.ping_url_env: stands beside `ping_url`; keep one of them",
+            "4:71: watchdog.beats_ping_url_env: stands beside `beats_ping_url`; keep one of them",
         ],
     ),
     "channels": (

@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from heartbeat.errors import UsageError
-from heartbeat.policy import ParentRule, Policy, Recovery
+from heartbeat.policy import ParentRule, Policy, Recovery, anchor_of
 from heartbeat.roster.load import load_roster
 from heartbeat.roster.model import Agent, Operator, Roster
 from tests.support.rosters import CLASS_LABELS, CLASS_POLICIES
@@ -37,7 +38,8 @@ def agent(tmp_path: Path, settings: str, *, top: str = "", classes: str = "") ->
 @pytest.mark.parametrize("class_id", CLASS_POLICIES)
 def test_R3_a_class_has_the_numbers_of_the_rule(tmp_path: Path, class_id: str) -> None:
     found = agent(tmp_path, f"class: {class_id}", top="recovery: act")
-    assert found.policy == CLASS_POLICIES[class_id]
+    numbers = CLASS_POLICIES[class_id]
+    assert found.policy == replace(numbers, anchor=anchor_of("w", numbers.every))
     assert found.class_label == CLASS_LABELS[class_id]
 
 
@@ -66,6 +68,7 @@ def test_R1_an_agent_overrides_any_setting_and_its_class_the_defaults(tmp_path: 
             recovery=Recovery.OBSERVE,
             dispatch="openclaw",
             require_output=True,
+            anchor=anchor_of("w", timedelta(minutes=90)),
         ),
         workspace=tmp_path / "work",
         patrol=True,
@@ -101,8 +104,20 @@ def test_an_agents_own_rhythm_replaces_the_cron_of_its_class(tmp_path: Path) -> 
     assert agent(tmp_path, "class: business", classes=classes).policy.cron == "*/5 8-20 * * 1-5"
     faster = agent(tmp_path, "class: business, every: 5m", classes=classes).policy
     assert (faster.cron, faster.every) == (None, timedelta(minutes=5))
+    assert faster.anchor == anchor_of("w", timedelta(minutes=5))
     both = agent(tmp_path, "class: business, every: 5m, cron: 0 9 * * mon", classes=classes).policy
     assert (both.cron, both.every) == ("0 9 * * mon", timedelta(minutes=5))
+    assert both.anchor == timedelta(0), "the expression says when"
+
+
+def test_B2_every_agent_has_slots_of_its_own_wherever_the_roster_stands(tmp_path: Path) -> None:
+    text = f"agents:\n{COO}  w: {{class: business}}\n  x: {{class: business}}\n"
+    here = load(tmp_path, text)
+    (tmp_path / "elsewhere").mkdir()
+    there = load(tmp_path / "elsewhere", f"timezone: America/New_York\n{text}")
+    assert here.agents["w"].policy.anchor != here.agents["x"].policy.anchor
+    for name in ("coo", "w", "x"):
+        assert here.agents[name].policy.anchor == there.agents[name].policy.anchor != timedelta(0)
 
 
 def test_a_class_of_another_name_gives_its_own_numbers(tmp_path: Path) -> None:
@@ -192,7 +207,7 @@ def test_every_setting_of_the_top_is_read(tmp_path: Path) -> None:
         "escalation: {first: silent, window: 12h, storm: 5}\nquiet_after_talk: 90s\nlimits: {running: 2}\n"
         "budget: {turns_per_day: 100, cost_per_day_usd: 2.5, tokens_per_day: 1000000}\n"
         "failover: {strategy: managed, open_after: 5, open_for: 60s, open_for_at_most: 30m}\n"
-        "watchdog: {grace: 10m, ping_url: '${PING}', notify: [operator, ops, coo]}\n"
+        "watchdog: {grace: 10m, ping_url: '${PING}', beats_ping_url_env: BEATS, notify: [operator, ops, coo]}\n"
         "on_complete: [[notify-send, 'done $(id)'], [./after.sh]]\n"
         f"channels: {{ops: {{kind: file, path: ops.log}}}}\nagents:\n{COO}",
     )
@@ -209,6 +224,7 @@ def test_every_setting_of_the_top_is_read(tmp_path: Path) -> None:
     assert extra["watchdog"] == {
         "grace": timedelta(minutes=10),
         "ping_url_env": "PING",
+        "beats_ping_url_env": "BEATS",
         "notify": ("operator", "ops", "coo"),
     }
     assert extra["on_complete"] == (("notify-send", "done $(id)"), ("./after.sh",))

@@ -63,7 +63,7 @@ def test_nothing_found_names_the_places_and_what_to_do(here: Path) -> None:
     for place in ("--roster", "HEARTBEAT_ROSTER", str(here / "agents.yaml"), str(user_roster())):
         assert place in str(caught.value)
     assert "heartbeat demo" in caught.value.advice
-    assert "sample" in caught.value.advice
+    assert "heartbeat init" in caught.value.advice
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartbeat.schedule.slots import current_slot
+from heartbeat.policy import Policy, anchor_of
+from heartbeat.schedule.slots import MOST_COUNTED, Span, current_slot, next_slot, slots_between
 from tests.support.rosters import make_agent
 
 MINUTE = timedelta(minutes=1)
@@ -46,6 +47,9 @@ CHANGES = {
     ),
     "Asia/Shanghai": (),
 }
+
+ANCHORS = {"coo": (6, 10), "architect": (4, 2), "costcodev": (2, 4), "secretary": (2, 7), "w": (4, 1)}
+"""Minutes for `every` of 10 and of 15 minutes."""
 
 anywhere = st.timedeltas(timedelta(0), timedelta(days=730)).map(BEGIN.__add__)
 at_a_change = st.builds(
@@ -207,7 +211,143 @@ def test_B2_slots_worth_knowing_by_heart(cron: str, zone: str, now: str, slot: s
     assert by_cron(cron, zone, asked) == due
 
 
-def test_B2_agents_that_share_a_rhythm_share_their_slots() -> None:
+def test_B2_without_anchors_agents_that_share_a_rhythm_share_their_slots() -> None:
     now = datetime(2026, 11, 21, 4, 7, 31, tzinfo=UTC)
     assert by_every(timedelta(minutes=10), now) == datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
     assert by_cron("*/10 * * * *", "Asia/Shanghai", now) == by_every(timedelta(minutes=10), now)
+
+
+# Anchors.
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True)
+rhythms = st.sampled_from(
+    (*EVERY, timedelta(minutes=2), timedelta(hours=24), timedelta(seconds=2), timedelta(seconds=61))
+)
+
+
+@given(names, rhythms)
+def test_B2_an_anchor_is_within_every_never_zero_and_in_whole_minutes_where_every_is(
+    name: str, every: timedelta
+) -> None:
+    anchor = anchor_of(name, every)
+    assert timedelta(0) < anchor < every
+    assert anchor % (MINUTE if every % MINUTE == timedelta(0) else timedelta(seconds=1)) == timedelta(0)
+
+
+@pytest.mark.parametrize("every", [MINUTE, timedelta(seconds=1)])
+def test_B2_a_rhythm_with_one_place_only_has_no_anchor(every: timedelta) -> None:
+    assert {anchor_of(name, every) for name in ("coo", "architect")} == {timedelta(0)}
+
+
+def test_B2_anchors_are_the_same_on_every_machine_and_at_every_time() -> None:
+    """Written down once: schedules that were installed by another version rely on them."""
+    anchors = {(name, every): anchor_of(name, every * MINUTE) // MINUTE for name in ANCHORS for every in (10, 15)}
+    assert anchors == {(name, every): ANCHORS[name][every == 15] for name in ANCHORS for every in (10, 15)}
+    assert anchor_of("coo", timedelta(seconds=90)) == timedelta(seconds=57)
+
+
+@pytest.mark.parametrize("every", [10, 15, 60, 24 * 60])
+def test_B2_a_thousand_agents_are_spread_over_all_places(every: int) -> None:
+    count = 1000
+    places = [anchor_of(f"agent-{number}", every * MINUTE) // MINUTE for number in range(count)]
+    fullest = max(places.count(place) for place in set(places))
+    fair = count / (every - 1)
+    assert set(places) <= set(range(1, every))
+    assert len(set(places)) >= min(every - 1, count) * (1 if every <= 60 else 0.4)
+    assert fullest <= 2 * fair + 6
+
+
+@given(names, st.sampled_from(EVERY), zones, instants)
+def test_B2_an_anchor_moves_the_slots_and_nothing_else(name: str, every: timedelta, zone: str, now: datetime) -> None:
+    anchor = anchor_of(name, every)
+    policy = make_agent(name, every=every, cron=None, anchor=anchor).policy
+    slot = current_slot(policy, zone, now)
+    assert slot <= now < slot + every
+    assert (slot - anchor - datetime(1970, 1, 1, tzinfo=UTC)) % every == timedelta(0)
+    assert slot == by_every(every, now - anchor, zone) + anchor
+
+
+# The next slot, and those between.
+
+TICK = timedelta(microseconds=1)
+policies = st.sampled_from(CRONS).map(lambda cron: make_agent(cron=cron).policy) | st.builds(
+    lambda name, every: make_agent(name, every=every, cron=None, anchor=anchor_of(name, every)).policy,
+    names,
+    st.sampled_from(EVERY),
+)
+
+
+@given(policies, zones, instants)
+def test_B2_the_next_slot_is_a_slot_and_there_is_none_before_it(policy: Policy, zone: str, now: datetime) -> None:
+    following = next_slot(policy, zone, now)
+    assert following > now
+    assert following.utcoffset() == timedelta(0)
+    assert current_slot(policy, zone, following) == following
+    assert current_slot(policy, zone, following - TICK) == current_slot(policy, zone, now)
+
+
+@given(policies, zones, instants)
+def test_B2_the_next_slot_after_a_slot_is_another_one(policy: Policy, zone: str, now: datetime) -> None:
+    slot = current_slot(policy, zone, now)
+    assert next_slot(policy, zone, slot - TICK) == slot
+    assert next_slot(policy, zone, slot) == next_slot(policy, zone, now)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("cron", CRONS)
+def test_B2_going_from_slot_to_slot_meets_every_slot_around_a_change(zone: str, cron: str) -> None:
+    policy = make_agent(cron=cron).policy
+    for change in (CHANGES[zone] or (datetime(2026, 3, 8, 7, tzinfo=UTC),))[:2]:
+        begin, end = change - timedelta(hours=4), change + timedelta(hours=5)
+        looked_at = {current_slot(policy, zone, now) for now in minutes(begin, end)}
+        walked = [current_slot(policy, zone, begin)]
+        while (following := next_slot(policy, zone, walked[-1])) < end:
+            walked.append(following)
+        assert walked == sorted(looked_at)
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "now", "slot"),
+    [
+        ("10,16 * * * *", "UTC", "2026-11-21T04:01", "2026-11-21T04:10"),
+        ("30 1 * * *", "America/New_York", "2026-11-01T05:30", "2026-11-02T06:30"),
+        ("30 2 * * *", "America/New_York", "2026-03-08T06:59", "2026-03-08T07:00"),
+        ("0 0 29 2 *", "Asia/Shanghai", "2026-11-21T00:00", "2028-02-28T16:00"),
+        ("59 23 31 12 *", "Asia/Shanghai", "2026-12-31T15:59", "2027-12-31T15:59"),
+    ],
+)
+def test_B2_next_slots_worth_knowing_by_heart(cron: str, zone: str, now: str, slot: str) -> None:
+    asked, due = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, slot))
+    assert next_slot(make_agent(cron=cron).policy, zone, asked) == due
+
+
+@given(policies, zones, instants, st.timedeltas(timedelta(0), timedelta(hours=4)))
+def test_B2_the_slots_between_are_those_that_one_meets_on_the_way(
+    policy: Policy, zone: str, after: datetime, length: timedelta
+) -> None:
+    before = after + length
+    walked: list[datetime] = []
+    slot = next_slot(policy, zone, after)
+    while slot < before:
+        walked.append(slot)
+        slot = next_slot(policy, zone, slot)
+    expected = Span(walked[0], walked[-1], len(walked)) if walked else None
+    assert slots_between(policy, zone, after, before) == expected
+
+
+def test_B2_the_ends_are_not_between() -> None:
+    policy = make_agent(every=10 * MINUTE, cron=None).policy
+    at = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+    assert slots_between(policy, "UTC", at, at + 10 * MINUTE) is None
+    assert slots_between(policy, "UTC", at, at + 10 * MINUTE + TICK) == Span(at + 10 * MINUTE, at + 10 * MINUTE, 1)
+    assert slots_between(policy, "UTC", at - TICK, at + TICK) == Span(at, at, 1)
+    assert slots_between(policy, "UTC", at, at) is None
+    assert slots_between(policy, "UTC", at, at - 30 * MINUTE) is None
+
+
+def test_B2_ages_are_counted_exactly_for_every_and_up_to_a_limit_for_cron() -> None:
+    begin, end = datetime(2016, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    exact = slots_between(make_agent(every=10 * MINUTE, cron=None).policy, "UTC", begin, end)
+    assert exact == Span(begin + 10 * MINUTE, end - 10 * MINUTE, 10 * 365 * 144 + 3 * 144 - 1)
+    counted = slots_between(make_agent(cron="*/10 * * * *").policy, "UTC", begin, end)
+    assert counted == Span(begin + 10 * MINUTE, end - 10 * MINUTE, MOST_COUNTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,19 @@ from heartbeat.store.port import Link, Store
 from heartbeat.store.schema import MIGRATIONS, Migration
 from heartbeat.store.sqlite import SqliteStore
 from tests.support.child import child
-from tests.support.receipts import CARD, ISSUE, LINE, NOW, receipt, remember, remembered
+from tests.support.receipts import (
+    CARD,
+    ISSUE,
+    LINE,
+    LOG_ENTRY,
+    MINUTE,
+    MISS,
+    NOW,
+    ROUNDS,
+    receipt,
+    remember,
+    remembered,
+)
 
 NOTES = Migration("notes", ("CREATE TABLE notes (id INTEGER PRIMARY KEY)", "CREATE INDEX by_id ON notes (id)"))
 STEPS = Migration("steps", ("CREATE TABLE steps (id INTEGER)", "INSERT INTO steps SELECT pid FROM receipts"))
@@ -187,7 +200,47 @@ def test_B3_looking_at_a_database_of_the_first_version_answers_that_nothing_is_r
     assert facts(first_version / "state.db")[0] == 1
 
 
-@pytest.mark.parametrize("table", ["clocks", "outbox", "sqlite_sequence"])
+@pytest.fixture
+def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory as the heartbeat before the one that counts slots made it; receipts had slots already."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        with open_store(tmp_path, NOW) as store:
+            for number, slot in enumerate((NOW, NOW + 10 * MINUTE, NOW + 10 * MINUTE, None)):
+                store.add_receipt(replace(receipt(number), slot=slot))
+            store.put_rounds([ROUNDS])
+            store.add_log([LOG_ENTRY])
+    assert facts(tmp_path / "state.db")[0] == 2
+    assert "misses" not in facts(tmp_path / "state.db")[1]
+    return tmp_path
+
+
+def test_I6_a_database_from_before_slots_counted_keeps_everything_and_knows_its_slots(second_version: Path) -> None:
+    """Two receipts of one slot stood there: an older heartbeat gave every beat its slot."""
+    with open_store(second_version, NOW) as store:
+        assert [each.slot for each in store.receipts()] == [None, NOW + 10 * MINUTE, NOW + 10 * MINUTE, NOW]
+        assert (store.rounds(), store.log()) == ({ROUNDS.ref: ROUNDS}, (replace(LOG_ENTRY, sequence=1),))
+        assert store.misses() == ()
+        assert store.slot_taken("coo", NOW)
+        assert not store.slot_taken("coo", NOW + MINUTE)
+        assert store.last_slot("coo", NOW + 60 * MINUTE) == NOW + 10 * MINUTE
+        store.note_misses([MISS])
+    with open_store(second_version, NOW) as store:
+        assert store.misses() == (MISS,)
+    assert facts(second_version / "state.db")[0] == len(MIGRATIONS)
+
+
+def test_B3_looking_at_a_database_from_before_slots_counted_tells_its_slots_and_no_miss(second_version: Path) -> None:
+    before = (second_version / "state.db").read_bytes()
+    with open_store_read_only(second_version) as store:
+        assert store.misses() == ()
+        assert store.last_slot("coo", NOW + 60 * MINUTE) == NOW + 10 * MINUTE
+        with pytest.raises(StateError, match="reading only"):
+            store.note_misses([MISS])
+    assert (second_version / "state.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["clocks", "outbox", "misses", "sqlite_sequence"])
 def test_a_database_of_this_version_without_one_of_its_tables_is_damaged(directory: Path, table: str) -> None:
     with sqlite3.connect(directory / "state.db") as connection:
         if table.startswith("sqlite_"):

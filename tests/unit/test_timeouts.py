@@ -20,7 +20,7 @@ from heartbeat.rules.stall import Level
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.port import UNFINISHED, EntryKind
 from heartbeat.systems.base import FailureKind, TransportError
-from heartbeat.task import Evidence, EvidenceKind, Item, Owner, OwnerKind, Status
+from heartbeat.task import Evidence, EvidenceKind, Item, Owner, OwnerKind, Presence, Status
 from tests.support.items import ALICE, NOW, card, issue
 from tests.support.rosters import CLASS_POLICIES, make_agent
 from tests.support.scripted_writer import Fault, ScriptedSystem, ScriptedWorld
@@ -203,6 +203,21 @@ def test_a_pause_puts_the_recovery_off_until_it_is_over(tmp_path: Path) -> None:
     assert (told.action, told.at, told.why) == (NOTHING, None, "paused: lunch")
 
 
+def test_B4_a_talk_puts_the_nudge_off_until_it_is_over_and_says_so(tmp_path: Path) -> None:
+    staff = team(tmp_path, board(stuck()))
+    staff.extra = {"quiet_after_talk": 25 * MINUTE}
+    staff.tick()
+    staff.world["workboard"].presence = (Presence("writer", False, NOW, "agent:writer:main", talked_at=NOW),)
+    staff.beats(2)
+    (found,) = report(staff).timeouts
+    said = "deferred: a person is talking to writer until 2026-11-21T04:25:00.000Z"
+    assert found.next == Next("nudge", minutes(25), said)
+    assert said in found.reasons
+    assert (found.stall.level, found.step) == (Level.SUSPECTED, None)
+    staff.pass_time(5 * MINUTE)
+    assert following(staff) == Next("nudge", minutes(25))
+
+
 def test_T6_two_looks_after_a_gap_come_before_any_recovery(tmp_path: Path) -> None:
     cards = board(stuck())
     staff = team(tmp_path, cards, recover_after=50 * MINUTE)
@@ -359,6 +374,13 @@ def an_outage(staff: Team, minute: int) -> None:
     staff.world["workboard"].failure = down if 12 <= minute < 58 else None
 
 
+def a_talk(staff: Team, minute: int) -> None:
+    staff.extra = {"quiet_after_talk": 22 * MINUTE}
+    if minute in (5, 14, 34):
+        said = Presence("writer", False, None, "agent:writer:main", talked_at=staff.now)
+        staff.world["workboard"].presence = (said,)
+
+
 def a_failed_write(staff: Team, minute: int) -> None:
     if minute == 29:
         staff.world["workboard"].fail_writes(Fault.DOWN, Fault.DOWN)
@@ -367,7 +389,7 @@ def a_failed_write(staff: Team, minute: int) -> None:
 @pytest.mark.parametrize("recovery", list(Recovery))
 @pytest.mark.parametrize(
     "change",
-    [nothing, a_comment, a_hold, a_pause, a_new_claim, a_run, an_outage, a_failed_write],
+    [nothing, a_comment, a_hold, a_pause, a_new_claim, a_run, a_talk, an_outage, a_failed_write],
     ids=lambda f: f.__name__,
 )
 def test_what_is_foretold_is_what_the_next_beat_does(tmp_path: Path, change: Change, recovery: Recovery) -> None:

@@ -100,6 +100,16 @@ def post(address: WebAddress, document: Any, deadline: Deadline, *, token: str =
     raise failed
 
 
+def post_text(address: WebAddress, text: str, deadline: Deadline) -> str:
+    """Sends plain text once and returns the text of a success, cut short. Under the same rules as `post`."""
+    try:
+        with HttpClient(address.origin, deadline=deadline, max_bytes=_MAX_ANSWER) as client:
+            return quote(client.post_text(address.path, text), address.secrets)
+    except HttpError as error:
+        failed = _failure(error, address)
+    raise failed
+
+
 def _failure(error: HttpError, address: WebAddress) -> PostError:
     redirected = error.status is not None and 300 <= error.status < 400
     advice = "set the address to where the receiver really is" if redirected else _ADVICE.get(error.kind, "")

@@ -1,0 +1,309 @@
+"""`heartbeat health`: does everybody beat, and is all well that beats need? Read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain
+from heartbeat.errors import Exit
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from heartbeat.roster.model import Agent
+    from heartbeat.watch.health import Health
+    from heartbeat.watch.overall import Check
+    from heartbeat.watch.records import Records, SourceRecord
+
+SCHEMA = "heartbeat.health/1"
+
+_COLOURS = {
+    "up": "green",
+    "degraded": "yellow",
+    "late": "yellow",
+    "new": "dim",
+    "failing": "bold red",
+    "down": "bold red",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "bold red",
+}
+
+Show = Callable[["datetime"], str]
+
+
+def health(
+    context: typer.Context,
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="Only this agent.")] = None,
+    json_output: JsonOption = False,
+    roster: RosterOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Does everybody beat? Exit 0: yes, or only late. 1: something is down or failing. 3: it could not be known."""
+    from heartbeat.instants import to_text
+    from heartbeat.watch.records import read
+
+    session = Session(context, roster)
+    asked = session.roster.chosen([agent]) if agent is not None else tuple(session.roster.agents.values())
+    now = session.now()
+    records = read(session.state, session.roster.agents, now)
+    team = healths_of(session, records, now)
+    shown = [each for each in team if each.agent in {one.id for one in asked}]
+    if json_output:
+        from heartbeat.cli import documents
+
+        view = _View(records, shown, team, whole=agent is None, show=to_text)
+        documents.write(_document(view, session))
+        if view.code is not Exit.OK:
+            complain(view.verdict)
+    else:
+        view = _View(records, shown, team, whole=agent is None, show=local_in(session.roster.timezone))
+        _print(view)
+    raise typer.Exit(view.code)
+
+
+def healths_of(session: Session, records: Records, now: datetime) -> list[Health]:
+    """How every agent of the roster stands, in its order."""
+    from heartbeat.watch.health import Expected, health
+    from heartbeat.watch.judgement import grace_of
+
+    roster = session.roster
+    since = _known_since(session)
+
+    def expected(agent: Agent) -> Expected:
+        return Expected(agent.id, agent.policy, roster.timezone, grace_of(roster), since)
+
+    return [health(expected(agent), records.record(agent.id), now) for agent in roster.agents.values()]
+
+
+def local_in(zone: str) -> Show:
+    """Writes instants as the roster's people read them."""
+    from heartbeat.cli import tables
+
+    return lambda instant: tables.local(instant, zone)
+
+
+def _known_since(session: Session) -> datetime | None:
+    """From when on everybody in the roster is certainly expected to beat: since the file changed last, in content or
+    owner. A copy keeps the former and not the latter."""
+    from datetime import UTC, datetime
+
+    try:
+        found = session.roster.path.stat()
+    except OSError:
+        return None
+    return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
+
+
+class _View:
+    """What is told, in the words of whom it is told to: `show` writes instants."""
+
+    def __init__(
+        self, records: Records, healths: Sequence[Health], team: Sequence[Health], *, whole: bool, show: Show
+    ) -> None:
+        from heartbeat.watch import overall
+
+        self.records = records
+        self.healths = healths
+        self.show = show
+        # Of one agent the outbox and the sources are not asked about.
+        self.checks: tuple[Check, ...] = overall.checks(records, team, show) if whole else ()
+        down = {each.agent for each in healths if each.status.value == "down"}
+        self.causes = causes_of(down, team, records, show)
+        known = records.exists and not records.trouble
+        bad = overall.failing(healths, self.checks)
+        self.code = Exit.INCOMPLETE if not known else Exit.FOUND if bad else Exit.OK
+        self.verdict = self._verdict()
+
+    def _verdict(self) -> str:
+        """The result in one line that can stand in a log by itself."""
+        from heartbeat.watch import overall
+
+        records = self.records
+        if records.trouble:
+            return f"UNKNOWN: {records.trouble}"
+        if not records.exists:
+            return f"UNKNOWN: there is no state in {records.state}: no beat has ever run there"
+        word = "FOUND" if self.code is Exit.FOUND else "OK"
+        failed = [check.name for check in self.checks if check.level is overall.Level.FAILED]
+        named = [each.agent for each in self.healths if each.status.value in ("down", "failing")]
+        told = ", ".join((*named, *failed))
+        return f"{word}: {overall.line(self.healths)}" + (f": {told}" if told else "")
+
+
+def causes_of(
+    agents: Collection[str], team: Sequence[Health], records: Records, show: Show
+) -> Mapping[str, tuple[str, str]]:
+    """Why these agents may not beat, and what to do, by agent. Nothing is known of it where records cannot be read."""
+    from heartbeat.watch import causes
+    from heartbeat.watch.processes import author
+
+    if records.trouble:
+        return {}
+    return {
+        each.agent: causes.told(
+            causes.likely(each, team, records, lambda receipt: author(receipt.pid, receipt.host, receipt.ended_at)),
+            each.agent,
+            show,
+        )
+        for each in team
+        if each.agent in agents
+    }
+
+
+# JSON.
+
+
+def _document(view: _View, session: Session) -> dict[str, Any]:
+    """`heartbeat.health/1`."""
+    from heartbeat.instants import to_text
+
+    records = view.records
+    database, disk = records.database, records.disk
+    return {
+        "schema": SCHEMA,
+        "generated_at": to_text(records.at),
+        "exit_code": int(view.code),
+        "verdict": view.verdict,
+        "roster": str(session.roster.path),
+        "state": {
+            "path": str(records.state),
+            "exists": records.exists,
+            "trouble": records.trouble,
+            "advice": records.advice,
+            "version": None if database is None else database.version,
+            "size_bytes": None if database is None else database.size,
+            "set_aside": [] if database is None else list(database.aside),
+            "memory_lost": None if records.lost is None else records.lost.reason,
+            "free_bytes": None if disk is None else disk.free,
+            "read_only": None if disk is None else disk.read_only,
+        },
+        "agents": [agent_document(each, view.causes.get(each.agent)) for each in view.healths],
+        "sources": [_source_document(source) for source in records.sources],
+        "outbox": {
+            "waiting": records.outbox.waiting,
+            "dead": records.outbox.dead,
+            "overdue_since": _stamp(records.outbox.overdue_since),
+        },
+        "checks": [
+            {"name": check.name, "level": check.level.value, "message": check.message, "advice": check.advice}
+            for check in view.checks
+        ],
+    }
+
+
+def agent_document(found: Health, cause: tuple[str, str] | None = None) -> dict[str, Any]:
+    """One agent's health as JSON."""
+    from heartbeat.instants import to_text
+    from heartbeat.watch.health import reason
+
+    last = found.last
+    return {
+        "agent": found.agent,
+        "status": found.status.value,
+        "reason": reason(found, to_text),
+        "cause": "" if cause is None else cause[0],
+        "advice": "" if cause is None else cause[1],
+        "last_beat": None if last is None else to_text(last.started_at),
+        "last_slot": None if last is None else _stamp(last.slot),
+        "outcome": None if last is None else last.outcome,
+        "host": None if last is None else last.host,
+        "pid": None if last is None else last.pid,
+        "lateness_seconds": None if found.lateness is None else round(found.lateness.total_seconds(), 3),
+        "interval_seconds": found.interval.total_seconds(),
+        "due_at": _stamp(found.due_at),
+        "expected_by": _stamp(found.expected_by),
+        "missing_seconds": None if found.missing is None else round(found.missing.total_seconds(), 3),
+        "failures": found.failures,
+        "missed_slots": found.missed,
+        "running_since": _stamp(found.running),
+        "paused": None if found.pause is None else found.pause.why,
+    }
+
+
+def _source_document(source: SourceRecord) -> dict[str, Any]:
+    from heartbeat.instants import to_text
+
+    return {
+        "name": source.name,
+        "status": source.status,
+        "message": source.message,
+        "at": to_text(source.at),
+        "since": _stamp(source.since),
+        "complete_at": _stamp(source.complete_at),
+    }
+
+
+def _stamp(instant: datetime | None) -> str | None:
+    from heartbeat.instants import to_text
+
+    return None if instant is None else to_text(instant)
+
+
+# Tables.
+
+
+def _print(view: _View) -> None:
+    from heartbeat.cli import tables
+
+    out = tables.console()
+    records = view.records
+    if records.trouble:
+        out.print(tables.cell(f"cannot be read: {records.trouble}", "bold red"), soft_wrap=True)
+        out.print(tables.cell(f"  {records.advice}", "dim"), soft_wrap=True)
+    elif not records.exists:
+        advice = "begin to beat, or name the directory that the beats use: `state` in the roster, HEARTBEAT_HOME"
+        out.print(tables.cell(f"there is no state in {records.state}", "bold red"), soft_wrap=True)
+        out.print(tables.cell(f"  {advice}", "dim"), soft_wrap=True)
+    else:
+        out.print(_agents_table(view))
+    if view.checks:
+        table = tables.grid({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
+        for check in view.checks:
+            told = tables.cell(check.message)
+            if check.advice:
+                told.append("\n").append_text(tables.cell(check.advice, "dim"))
+            level = tables.cell(check.level.value, _COLOURS[check.level.value])
+            table.add_row("", tables.cell(check.name), level, told)
+        out.print()
+        out.print(table)
+    out.print()
+    out.print(tables.cell(view.verdict, "bold"), soft_wrap=True)
+
+
+def _agents_table(view: _View) -> Any:
+    from heartbeat.cli import tables, wording
+    from heartbeat.watch.health import reason
+
+    fixed: dict[str, Any] = {"no_wrap": True}
+    table = tables.grid(fixed, fixed, fixed, {"overflow": "fold"})
+    for each in view.healths:
+        age = "never" if each.last is None else wording.age_of(each.last.started_at, each.at)
+        said = tables.cell(reason(each, view.show))
+        notes = [*view.causes.get(each.agent, ()), *_notes(each)]
+        for note in notes:
+            said.append("\n").append_text(tables.cell(note, "dim"))
+        status = tables.cell(each.status.value, _COLOURS[each.status.value])
+        table.add_row("", tables.cell(each.agent), status, tables.cell(age, "dim"), said)
+    return table
+
+
+def _notes(found: Health) -> list[str]:
+    from heartbeat.instants import format_duration
+
+    notes = []
+    if found.missed:
+        slots = "1 slot" if found.missed == 1 else f"{found.missed} slots"
+        notes.append(f"missed {slots} in the last day")
+    if found.lateness is not None and found.lateness.total_seconds() > _LATE:
+        notes.append(f"its last beat began {format_duration(found.lateness)} late")
+    if found.pause is not None:
+        notes.append(f"paused: {found.pause.why}; beats come all the same")
+    return notes
+
+
+_LATE = 60.0
+"""Seconds: cron knows no shorter time than a minute."""

@@ -1,0 +1,1 @@
+"""All beats of a roster in one process that stays."""

@@ -1,0 +1,57 @@
+"""Who else beats for the same roster. Two daemons are one too many, and so is a daemon beside a crontab (rule B1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from heartbeat.deadline import Deadline
+from heartbeat.errors import UsageError
+from heartbeat.install.base import Order, Style, Target
+from heartbeat.install.install import elsewhere, refuse_second
+from heartbeat.roster.model import Roster
+from heartbeat.schedule.launch import Launch
+from heartbeat.store.locks import Lock, try_exclusive
+
+LOCK = "daemon.lock"
+
+LEASE = 180.0
+"""Seconds until the first renewal of the daemon's lock is overdue."""
+
+
+@contextmanager
+def only_daemon(locks: Path, purpose: str) -> Iterator[Lock]:
+    """The lock that a state's one daemon holds. Raises UsageError, naming the holder, where there is one already, and
+    StateError where the state cannot be used.
+
+    One that hangs or was stopped, and has not renewed its lock in time, is ended, and its place is taken.
+    """
+    with try_exclusive(locks / LOCK, purpose=purpose, until=Deadline.after(LEASE)) as lock:
+        if not lock.held:
+            raise UsageError(
+                f"another daemon beats on this state already: {lock.told_of_holder} ({lock.path})",
+                advice="let that one go on, or end it first (SIGTERM, or `systemctl stop` for the unit that runs it)",
+            )
+        yield lock
+
+
+def beside(roster: Roster, launch: Launch, targets: Sequence[Target], names: Sequence[str]) -> tuple[str, ...]:
+    """Asks the schedulers whether they beat for these agents too (all, where none is named); sentences about what they
+    would not say. Raises UsageError where one does.
+
+    One that cannot be asked is no reason to stay away. A unit of the daemon itself is no other schedule: it may be what
+    started us, and two daemons keep each other out.
+    """
+    found = [
+        each for each in elsewhere(launch, targets) if each.standing is None or each.standing.style is not Style.DAEMON
+    ]
+    try:
+        refuse_second(Order(roster, launch, Style.DAEMON, tuple(names)), found)
+    except UsageError as error:
+        raise UsageError(str(error), advice=f"{error.advice}; --beside beats all the same") from error
+    return tuple(
+        f"whether {each.target} has beats of this roster on schedule is not known: {each.problem}"
+        for each in found
+        if each.standing is None
+    )

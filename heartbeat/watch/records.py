@@ -1,0 +1,237 @@
+"""What a state directory tells of the beats, read once, without writing anything and without waiting long.
+
+Whatever cannot be read is data: a `Records` with `trouble`. Nothing here asks a source.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from heartbeat.errors import StateError
+from heartbeat.instants import CLOCK_SKEW
+from heartbeat.memory import Memory
+from heartbeat.store.opening import DATABASE, open_store_read_only
+from heartbeat.store.port import UNFINISHED, EntryState, Receipt, Store, Tombstone
+from heartbeat.watch.health import RECENT, Record
+from heartbeat.watch.processes import DAEMON, Held, held
+
+PATIENCE = 5.0
+"""Seconds that a look waits for somebody who is writing."""
+
+DAY = timedelta(days=1)
+_VERSION = slice(60, 64)
+"""Where SQLite's header keeps `user_version`, big-endian."""
+_RUN_OF_READS = 200
+"""Receipts that are looked at for how long a source has not been complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """How a source was read lately. `status` is the newest receipt's, read at `at`. `since` is when the first of the
+    beats in a row began that did not read it completely; `complete_at` is when it was complete last."""
+
+    name: str
+    status: str
+    at: datetime
+    message: str = ""
+    since: datetime | None = None
+    complete_at: datetime | None = None
+
+    @property
+    def unread(self) -> bool:
+        return self.status in ("failed", "partial")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """What waits in the outbox. `overdue_since` is when the entry was due that has been due for longest."""
+
+    waiting: int = 0
+    overdue_since: datetime | None = None
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of the state directory. `files` is how many more it can hold, None where it does not count."""
+
+    path: Path
+    free: int
+    files: int | None
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The file itself. `version` is None where its header cannot be read."""
+
+    path: Path
+    size: int | None = None
+    version: int | None = None
+    aside: tuple[str, ...] = ()
+    """Names of the damaged ones that were set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the state directory told at `at`. With `trouble` nothing is known but what is not None; `advice` is what to
+    do. `exists` says whether there is a database, or something that belongs to one."""
+
+    at: datetime
+    state: Path
+    exists: bool = False
+    trouble: str = ""
+    advice: str = ""
+    lost: Tombstone | None = None
+    agents: Mapping[str, Record] = field(default_factory=dict)
+    sources: tuple[SourceRecord, ...] = ()
+    outbox: OutboxRecord = OutboxRecord()
+    holders: tuple[Held, ...] = ()
+    database: Database | None = None
+    disk: Disk | None = None
+
+    def record(self, agent: str) -> Record:
+        return self.agents.get(agent, Record())
+
+    @property
+    def daemon(self) -> Held | None:
+        """Who holds the daemon's lock, or held it when it was killed."""
+        return next((each for each in self.holders if f"{each.name}.lock" == DAEMON), None)
+
+
+def read(
+    state: Path, agents: Iterable[str], now: datetime, *, patience: float = PATIENCE, beats_only: bool = False
+) -> Records:
+    """One look; with `beats_only` neither at what beats said of sources nor at the outbox. Raises nothing for what the
+    directory is like."""
+    names = tuple(agents)
+    disk = _disk(state)
+    try:
+        holders, database = held(state), _database(state)
+        exists = database is not None or (state / "state.marker").exists()
+        with open_store_read_only(state, busy_timeout=patience) as store:
+            records = Records(
+                at=now,
+                state=state,
+                exists=exists,
+                lost=store.tombstone(),
+                agents=_agents(store, names, {each.name: each for each in holders}, now),
+                sources=() if beats_only else _sources(store),
+                outbox=OutboxRecord() if beats_only else _outbox(store, now),
+                holders=holders,
+                database=database,
+                disk=disk,
+            )
+    except StateError as error:
+        return Records(now, state, exists=True, trouble=str(error), advice=error.advice, disk=disk)
+    except OSError as error:
+        where = error.filename or state
+        advice = "check the directory, its owner and its disk"
+        return Records(now, state, exists=True, trouble=f"{where}: {error.strerror or error}", advice=advice, disk=disk)
+    return records
+
+
+def _agents(store: Store, names: Iterable[str], holders: Mapping[str, Held], now: datetime) -> Mapping[str, Record]:
+    missed: dict[str, int] = {}
+    for miss in store.misses(since=now - DAY):
+        missed[miss.agent] = missed.get(miss.agent, 0) + miss.count
+    memory = Memory(pauses=store.pauses())
+    return {
+        name: Record(
+            receipts=_receipts(store, name, now),
+            running=holders[name].at_work if name in holders else None,
+            missed=missed.get(name, 0),
+            pause=memory.paused(name, now),
+        )
+        for name in names
+    }
+
+
+def _receipts(store: Store, agent: str, now: datetime) -> tuple[Receipt, ...]:
+    """The newest; more of them where they all lie in the future, so that one is found from before the clock was set
+    back."""
+    found = store.receipts(agent, RECENT)
+    if len(found) == RECENT and all(receipt.started_at > now + CLOCK_SKEW for receipt in found):
+        every = store.receipts(agent, 100 * RECENT)
+        past = (receipt for receipt in every if receipt.started_at <= now + CLOCK_SKEW)
+        found = (found[0], *islice(past, RECENT))
+    return found
+
+
+def _sources(store: Store) -> tuple[SourceRecord, ...]:
+    """The sources of the newest receipt that tells of any, in its order."""
+    receipts = [receipt for receipt in store.receipts(limit=_RUN_OF_READS) if receipt.sources]
+    if not receipts:
+        return ()
+    newest = receipts[0]
+    return tuple(
+        _source(str(source.get("name")), source, newest, receipts, store.last_complete(str(source.get("name"))))
+        for source in newest.sources
+    )
+
+
+def _source(
+    name: str, told: Mapping[str, Any], newest: Receipt, receipts: Iterable[Receipt], complete_at: datetime | None
+) -> SourceRecord:
+    found = SourceRecord(
+        name, str(told.get("status")), newest.started_at, str(told.get("message") or ""), None, complete_at
+    )
+    if not found.unread:
+        return found
+    since = newest.started_at
+    for receipt in receipts:
+        status = next((each.get("status") for each in receipt.sources if each.get("name") == name), None)
+        if status is not None and status not in ("failed", "partial"):
+            break
+        since = min(since, receipt.started_at)
+    return SourceRecord(name, found.status, found.at, found.message, since, complete_at)
+
+
+def _outbox(store: Store, now: datetime) -> OutboxRecord:
+    waiting = store.entries(states=UNFINISHED)
+    overdue = [entry.due_at for entry in waiting if entry.due_at <= now]
+    dead = store.entries(states=frozenset({EntryState.DEAD}))
+    return OutboxRecord(len(waiting), min(overdue, default=None), len(dead))
+
+
+def _database(state: Path) -> Database | None:
+    """The file, or what is left of one; None where there is neither."""
+    path = state / DATABASE
+    aside = tuple(
+        sorted(each.name for each in state.glob(f"{DATABASE}.corrupt-*") if not each.name.endswith("-journal"))
+    )
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Database(path, aside=aside) if aside else None
+    return Database(path, status.st_size, _version(path) if stat.S_ISREG(status.st_mode) else None, aside)
+
+
+def _version(path: Path) -> int | None:
+    try:
+        with path.open("rb") as file:
+            header = file.read(_VERSION.stop)
+    except OSError:
+        return None
+    return int.from_bytes(header[_VERSION]) if len(header) == _VERSION.stop else None
+
+
+def _disk(state: Path) -> Disk | None:
+    """The file system that the directory is on, or will be; None where nobody can tell."""
+    for path in chain((state,), state.parents):
+        try:
+            found = os.statvfs(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        files = found.f_favail if found.f_files else None
+        return Disk(path, found.f_bavail * found.f_frsize, files, bool(found.f_flag & os.ST_RDONLY))
+    return None

@@ -1,0 +1,57 @@
+"""Signals as orders, in this very process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from heartbeat.daemon.orders import Signals
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def raise_in_this_process(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_SIGHUP_asks_for_one_reload_and_ends_a_wait() -> None:
+    with Signals() as orders:
+        assert not orders.take_reload()
+        raise_in_this_process(signal.SIGHUP)
+        raise_in_this_process(signal.SIGHUP)
+        orders.wait(60)
+        assert orders.take_reload()
+        assert not orders.take_reload()
+        assert orders.stopping == ""
+
+
+@pytest.mark.parametrize("number", NUMBERS[:2])
+def test_the_first_order_to_stop_is_noted_and_the_second_breaks_off(number: signal.Signals) -> None:
+    with Signals() as orders:
+        raise_in_this_process(number)
+        orders.wait(60)
+        assert orders.stopping == number.name
+        with pytest.raises(SystemExit) as end:
+            raise_in_this_process(number)
+        assert end.value.code == 128 + number
+
+
+def test_an_order_that_came_before_the_wait_ends_it_and_the_next_wait_is_a_wait() -> None:
+    with Signals() as orders:
+        raise_in_this_process(signal.SIGHUP)
+        orders.wait(60)
+        orders.wait(0.001)
+        assert orders.take_reload()
+
+
+def test_everything_is_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with Signals():
+        assert [signal.getsignal(number) for number in NUMBERS] != before
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert signal.set_wakeup_fd(-1) == -1

@@ -1,0 +1,102 @@
+"""Why beats do not come, as far as one look tells."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heartbeat.instants import to_text
+from heartbeat.store.holder import Holder, boot, this_process
+from heartbeat.watch.causes import Cause, Likely, likely, told
+from heartbeat.watch.health import Expected, Health, Record, health
+from heartbeat.watch.processes import Doing, Held
+from heartbeat.watch.records import Records
+from tests.support.watching import BEGIN, EVERY, GRACE, member, receipt, without_anchor
+
+COO, DEV = (without_anchor(member(name)) for name in ("coo", "dev"))
+NOW = BEGIN + EVERY + GRACE
+SINCE = BEGIN - timedelta(hours=1)
+
+
+def stands(agent: Any, *beats: Any) -> Health:
+    return health(Expected(agent.id, agent.policy, "UTC", GRACE, BEGIN - EVERY), Record(beats), NOW)
+
+
+def holder(name: str, doing: Doing, pid: int = 4711, **changes: Any) -> Held:
+    return Held(name, Holder(pid, "run", SINCE, "here", **changes), doing)
+
+
+def cause(*holders: Held, beats: Any = None, others: Any = (), doing: Doing = Doing.GONE) -> Likely:
+    coo = stands(COO, *(beats if beats is not None else [receipt(COO, BEGIN)]))
+    records = Records(NOW, Path("/state"), exists=True, holders=holders)
+    return likely(coo, [coo, *others], records, lambda receipt: doing)
+
+
+def test_a_stopped_holder_of_the_agents_own_lock_is_named() -> None:
+    assert cause(holder("coo", Doing.STOPPED)) == Likely(Cause.STOPPED, 4711, "here", SINCE)
+
+
+def test_a_holder_that_is_over_its_time_hangs() -> None:
+    process = this_process()
+    assert process is not None
+    assert process.boot == boot()
+    assert cause(holder("coo", Doing.RUNNING, process=process, limit=0.0)).cause is Cause.HANGS
+
+
+def test_a_lock_of_another_agent_is_no_cause() -> None:
+    assert cause(holder("dev", Doing.STOPPED)).cause is Cause.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("doing", "found"),
+    [
+        (Doing.GONE, Cause.DAEMON_GONE),
+        (Doing.RUNNING, Cause.DAEMON_SILENT),
+        (Doing.STOPPED, Cause.STOPPED),
+        (Doing.ELSEWHERE, Cause.ELSEWHERE),
+    ],
+)
+def test_the_daemons_lock_tells_what_became_of_it(doing: Doing, found: Cause) -> None:
+    assert cause(holder("daemon", doing)).cause is found
+    assert cause(holder("daemon", doing), beats=[]).cause is found
+
+
+def test_a_daemon_that_died_before_somebody_else_beat_is_no_cause() -> None:
+    assert cause(holder("daemon", Doing.GONE, pid=99)).cause is Cause.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("doing", "found"),
+    [
+        (Doing.GONE, Cause.NOBODY),
+        (Doing.RUNNING, Cause.NOBODY),
+        (Doing.STOPPED, Cause.STOPPED),
+        (Doing.ELSEWHERE, Cause.ELSEWHERE),
+    ],
+)
+def test_who_beat_last_tells_where_no_lock_does(doing: Doing, found: Cause) -> None:
+    told = cause(doing=doing)
+    assert told.cause is found
+    assert told.since == BEGIN + timedelta(seconds=2)
+
+
+def test_an_agent_whose_slot_others_have_answered_is_alone() -> None:
+    assert cause(others=[stands(DEV, receipt(DEV, BEGIN + EVERY))]).cause is Cause.ALONE
+    assert cause(others=[stands(DEV, receipt(DEV, BEGIN + EVERY - timedelta(seconds=1)))]).cause is Cause.NOBODY
+
+
+def test_where_nobody_ever_beat_nothing_was_begun() -> None:
+    found = cause(beats=[])
+    assert found == Likely(Cause.NOT_BEGUN, state="/state")
+    assert "/state" in told(found, "coo", to_text)[0]
+
+
+@pytest.mark.parametrize("which", Cause)
+def test_every_cause_says_what_to_do(which: Cause) -> None:
+    what, mend = told(Likely(which, 4711, "box", BEGIN, "/state"), "coo", to_text)
+    assert what
+    assert mend
+    assert "{" not in what + mend
