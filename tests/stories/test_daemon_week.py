@@ -220,7 +220,7 @@ class Week:
     """One run. `until` is how long it lasts; what happens in it is drawn by the seed."""
 
     def __init__(
-        self, folder: Path, zone: str, seed: int, *, agents: int = 20, days: int = 7, retention: timedelta = 2 * DAY
+        self, folder: Path, zone: str, seed: int, *, agents: int = 20, days: int = 7, retention: timedelta = 90 * DAY
     ) -> None:
         self.begin, self.zone, self.days, self.retention = BEGIN[zone], zone, days, retention
         self.end = self.begin + days * DAY
