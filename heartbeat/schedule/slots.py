@@ -47,6 +47,9 @@ def next_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
     current = current_slot(policy, timezone, now)
     if policy.cron is None:
         return current + policy.every
+    usual = _next_by_the_clock_face(policy.cron, timezone, now)
+    if current_slot(policy, timezone, usual) == usual and current_slot(policy, timezone, usual - _TICK) <= now:
+        return usual
     before, step = now, _MINUTE
     while (slot := current_slot(policy, timezone, before + step)) <= now:
         if step > 2 * _FAR:
@@ -76,6 +79,17 @@ def slots_between(policy: Policy, timezone: str, after: datetime, before: dateti
         slot = current_slot(policy, timezone, slot - _TICK)
         count += 1
     return Span(first, last, count)
+
+
+def _next_by_the_clock_face(cron: str, timezone: str, now: datetime) -> datetime:
+    """What the expression names next with the offset that is in force now: a guess, right where no clock changes."""
+    from zoneinfo import ZoneInfo
+
+    from croniter import croniter
+
+    offset = _offset(ZoneInfo(timezone), now)
+    wall: datetime = croniter(cron, now.replace(tzinfo=None) + offset).get_next(datetime)
+    return max((wall - offset).replace(tzinfo=UTC), now + _TICK)
 
 
 def _latest(cron: str, zone: tzinfo, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
@@ -13,6 +13,8 @@ from heartbeat.task import Ref
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -57,7 +59,12 @@ class Contents:
     def forget_before(self, limit: datetime) -> int:
         """Retention, as the port describes it; how many records went."""
         answering = {receipt.agent: receipt for receipt in self.receipts.values() if receipt.slot is not None}
-        newest = {receipt.id for receipt in (*self.newest_receipts().values(), *answering.values())}
+        latest = {
+            receipt.agent: receipt
+            for receipt in sorted(self.receipts.values(), key=lambda receipt: receipt.slot or _NEVER)
+            if receipt.slot is not None
+        }
+        newest = {each.id for kept in (self.newest_receipts(), answering, latest) for each in kept.values()}
         # The rounds come before the sightings and clocks, which tell how lately their item was there.
         return sum(
             (

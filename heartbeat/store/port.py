@@ -232,8 +232,9 @@ class Store(Protocol):
         ...
 
     def forget_before(self, instant: datetime) -> int:
-        """Retention: drops receipts that started earlier, except each agent's newest, and its newest that answers a
-        slot: forgotten, that slot could be answered again (invariant I6). Besides, refs last noted earlier; log
+        """Retention: drops receipts that started earlier, except each agent's newest, its newest that answers a slot,
+        and the one with its latest slot, which need not be the same where a clock once ran ahead: forgotten, that slot
+        could be answered again (invariant I6). Besides, refs last noted earlier; log
         entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
         that ran out earlier; misses whose last slot is earlier; clocks last seen earlier; and rounds when the newest of
         all that is known of their item is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds

@@ -40,7 +40,10 @@ _RECEIPT_COLUMNS = (
 _RETENTION: tuple[str, ...] = (
     """DELETE FROM receipts WHERE started_at < ?
         AND sequence NOT IN (SELECT max(sequence) FROM receipts GROUP BY agent)
-        AND sequence NOT IN (SELECT max(sequence) FROM receipts WHERE slot IS NOT NULL GROUP BY agent)""",
+        AND sequence NOT IN (SELECT max(sequence) FROM receipts WHERE slot IS NOT NULL GROUP BY agent)
+        AND (agent, coalesce(slot, '')) NOT IN (
+            SELECT agent, max(slot) FROM receipts WHERE slot IS NOT NULL GROUP BY agent
+        )""",
     # Before the sightings and clocks, which tell how lately the item was there.
     """DELETE FROM rounds WHERE nullif(max(
         coalesce(turn_at, ''), coalesce(slot, ''), coalesce(progress_at, ''),

@@ -212,6 +212,15 @@ def test_I6_retention_leaves_each_agent_the_newest_receipt_that_answers_a_slot(s
     assert store.slot_taken("coo", NOW + MINUTE)
 
 
+def test_I6_retention_leaves_each_agent_the_receipt_of_its_latest_slot(store: Store) -> None:
+    """A clock that ran a day ahead answered it; whatever was recorded since was begun by a clock that is right."""
+    for number, slot in enumerate((NOW + 2 * DAY, NOW, NOW + MINUTE, None)):
+        store.add_receipt(replace(receipt(number), slot=slot))
+    assert store.forget_before(NOW + DAY) == 1
+    assert store.slot_taken("coo", NOW + 2 * DAY)
+    assert not store.slot_taken("coo", NOW)
+
+
 def test_S1a_a_complete_read_is_remembered_under_any_identity(store: Store) -> None:
     store.note_complete("multica", "https://a", NOW)
     store.note_complete("multica", "https://b", NOW + MINUTE)
