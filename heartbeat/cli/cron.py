@@ -138,7 +138,7 @@ def show(
         for remark in each.remarks:
             _print(f"{'':<15} {remark}")
     if any(each.pieces and each.target.name == "crontab" for each in looked):
-        _print(f"{'logs':<15} {launch.log}, {launch.watchdog_log.name}")
+        _print(f"{'logs':<15} {launch.log}, {launch.watchdog_log}")
     _print("")
     for line in schedules.agent_lines(session.roster, now):
         _print(line)

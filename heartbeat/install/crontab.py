@@ -170,7 +170,8 @@ class CrontabTarget:
     def _prepare(self, table: bytes) -> Path | None:
         """The directory for the logs, and a copy of the table; where it is, unless the table was empty."""
         try:
-            self._launch.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for log in (self._launch.log, self._launch.watchdog_log):
+                log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return keep_copy(self._launch.state / "backups", "crontab", table, self._clock()) if table else None
         except OSError as error:
             raise CannotWriteError(

@@ -5,6 +5,7 @@ What is found here is written into schedules: absolute paths of what is there at
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -74,6 +75,7 @@ def prepare(
         state=state,
         path=_path(roster, environment, warnings),
         environment_file=environment_file,
+        apart=_apart(roster.path),
     )
     if "=" in launch.program[0]:
         raise UsageError(
@@ -87,6 +89,14 @@ def prepare(
                 advice="give it another name",
             )
     return Preparation(launch, tuple(warnings))
+
+
+def _apart(roster: Path) -> Path:
+    """Beside what the watchdog remembers, which is not in the state directory either."""
+    from platformdirs import user_state_path
+
+    name = hashlib.sha256(str(roster.resolve()).encode()).hexdigest()[:12]
+    return user_state_path("heartbeat", appauthor=False) / "watchdog" / name
 
 
 def bare_environment(launch: Launch, roster: Roster, file_values: Mapping[str, str]) -> dict[str, str]:

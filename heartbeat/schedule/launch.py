@@ -21,6 +21,8 @@ class Launch:
     state: Path
     path: str
     environment_file: Path | None = None
+    apart: Path | None = None
+    """A directory of the watchdog's own, for this roster."""
 
     @property
     def log(self) -> Path:
@@ -29,8 +31,9 @@ class Launch:
 
     @property
     def watchdog_log(self) -> Path:
-        """Its own file: the watchdog shares nothing with what it watches."""
-        return self.state / "log" / "watchdog.log"
+        """Its own file, and not with the state where there is another place: a shell starts nothing whose log it cannot
+        open, and a state disk that is full or gone is what the watchdog has to tell."""
+        return (self.apart or self.state / "log") / "watchdog.log"
 
     def command(self, *words: str) -> tuple[str, ...]:
         """The argument list of `heartbeat WORDS…` for this roster."""

@@ -40,14 +40,15 @@ def test_install_show_diff_and_remove(cron, commands: FakeSchedulers, team: Path
     assert commands.table.endswith(MINE)
     (block,) = find_blocks(commands.table)
     assert f"--roster {team}/agents.yaml tick --due --scheduled >>{team}/state/log/beats.log 2>&1" in block.text
-    assert f"watchdog --scheduled >>{team}/state/log/watchdog.log 2>&1" in block.text
+    (log,) = (team / ".local" / "state" / "heartbeat" / "watchdog").iterdir()
+    assert f"watchdog --scheduled >>{log}/watchdog.log 2>&1" in block.text
     again = cron("install")
     assert (again.code, again.out) == (0, "crontab: nothing changed\n")
     shown = cron("show")
     assert shown.code == 0
     assert "crontab         due; everybody; watchdog\n" in shown.out
     assert "systemd-user    nothing\n" in shown.out
-    assert f"{team}/state/log/beats.log, watchdog.log" in shown.out
+    assert f"{team}/state/log/beats.log, {log}/watchdog.log" in shown.out
     assert "coo        every 10m  " in shown.out
     assert cron("diff").code == 0
     removed = cron("remove")

@@ -34,7 +34,9 @@ def files() -> dict[str, str]:
     roster = replace(load_roster(ROOT / "agents.yaml", {"HOME": str(HOME)}), path=ROSTER)
     state = roster.state or HOME / ".local" / "state" / "heartbeat"
     environment_file = Path("/etc/heartbeat/environment")
-    launch = Launch(("/usr/local/bin/heartbeat",), ROSTER, state, "/usr/local/bin:/usr/bin:/bin", environment_file)
+    apart = HOME / ".local" / "state" / "heartbeat" / "watchdog" / "f194f0d6"
+    path = "/usr/local/bin:/usr/bin:/bin"
+    launch = Launch(("/usr/local/bin/heartbeat",), ROSTER, state, path, environment_file, apart)
     zone = Path(tzdata.__file__).parent / "zoneinfo" / "Asia" / "Shanghai"
     crontab = CrontabTarget(roster, launch, {}, clock=lambda: NOW, zone_file=zone)
     openclaw = OpenclawTarget(roster, {})
