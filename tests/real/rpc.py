@@ -43,6 +43,8 @@ class GatewayConnection:
                 compression=None,
                 open_timeout=min(5.0, seconds),
                 close_timeout=1.0,
+                # Events that nobody reads in between tests stop the reading, and with it the answers to pings.
+                ping_interval=None,
                 proxy=None,
             )
         )
