@@ -110,7 +110,7 @@ def carry_out(
 
     What does not fit into the deadline stays for the next beat. Raises StateError.
     """
-    with try_exclusive(locks / "outbox.lock", purpose="carrying out writes", until=lease(deadline)) as lock:
+    with try_exclusive(locks / "_outbox.lock", purpose="carrying out writes", until=lease(deadline)) as lock:
         fenced = (lock.fenced,) if lock.fenced else ()
         if fenced:
             store.add_log(map(fenced_entry, fenced))

@@ -20,6 +20,7 @@ from heartbeat.install.crontab import CrontabTarget
 from heartbeat.install.standing import AbsentError
 from heartbeat.roster.environment import read_environment
 from heartbeat.roster.model import Roster
+from heartbeat.schedule.crontab import LOGGED
 from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.surroundings import with_surroundings
 from heartbeat.systems.base import Deadline, TransportError
@@ -122,10 +123,12 @@ def _started(block: str) -> Iterator[tuple[str, ...]]:
             words = shlex.split(fields[5].replace("\\%", "%"))  # cron itself takes this backslash away
         except ValueError:
             continue
+        words = words[words.index(LOGGED) + 1 :] if LOGGED in words else words
         named = next((at for at, word in enumerate(words) if word == "--roster"), None)
         if named is not None and len(words) > named + 1:
             after = named + (4 if words[named + 2 : named + 3] == ["--env-file"] else 2)
-            yield tuple(words[:after])
+            if len(words) >= after:
+                yield tuple(words[:after])
 
 
 def examine_there(

@@ -215,8 +215,11 @@ def remove(
     session = Session(context, roster)
     names = _named(session, agents, all_agents)
     launch = _launch(session)
+    unknown = False
     if target is None and system is None:
-        chosen = [each.target for each in _seen(session, launch, start=not no_start) if each.pieces]
+        seen = _seen(session, launch, start=not no_start)
+        unknown = any(each.problem and not each.absent for each in seen)
+        chosen = [each.target for each in seen if each.pieces]
     else:
         chosen = [_scheduler(session, launch, target, system, None, start=not no_start)]
     steps = []
@@ -228,8 +231,13 @@ def remove(
         changes = removing_changes(scheduler, order, pieces)
         steps.append(Step(scheduler.name, changes, () if dry_run else scheduler.apply(changes)))
     if not steps and not json_output:
-        _print("nothing is on schedule")
+        _print("nothing is on schedule" if not unknown else "nothing was removed")
     _tell(session, launch, "remove", steps, [], dry_run=dry_run, json_output=json_output)
+    if unknown:
+        complain(
+            "what could not be asked may still have beats of this roster on schedule; run it again when it answers"
+        )
+        raise typer.Exit(Exit.INCOMPLETE)
 
 
 def _launch(session: Session) -> Launch:

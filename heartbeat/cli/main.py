@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -205,4 +206,5 @@ def _debugging() -> bool:
 def _say(line: str, indent: str = "") -> None:
     from heartbeat.cli.terminal import plain
 
-    print(f"{indent}{plain(line)}", file=sys.stderr)
+    with suppress(OSError):  # where nobody hears, the exit code still tells
+        print(f"{indent}{plain(line)}", file=sys.stderr, flush=True)

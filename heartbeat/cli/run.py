@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,8 @@ from heartbeat.errors import UsageError
 
 if TYPE_CHECKING:
     from heartbeat.beat import Tick
-    from heartbeat.roster.model import Agent
+    from heartbeat.roster.model import Agent, Roster
+    from heartbeat.store.port import Store
 
 _STDOUT, _STDERR = 1, 2
 _HOUR = 3600.0
@@ -44,8 +45,10 @@ def run(
 
     told = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
     session = Session(context, roster)
-    names = [name.strip() for each in agents or () for name in each.split(",") if name.strip()]
-    team = session.roster.chosen(list(dict.fromkeys(names)) or list(session.roster.agents))
+    names = [name.strip() for each in agents or () for name in each.split(",")]
+    if not all(names):
+        raise UsageError("--agents has an empty name", advice="write --agents coo,architect, or leave it out")
+    team = _team(session.roster, names, lenient=bool(told))
     window = _window(jitter)
     if dry_run:
         _look_beside(session, names, beside)
@@ -53,6 +56,19 @@ def run(
         return
     debug = debug or bool(context.find_root().params.get("debug"))
     _stay(context, session, names, window, told, beside=beside, debug=debug)
+
+
+def _team(roster: Roster, names: Sequence[str], *, lenient: bool) -> Sequence[Agent]:
+    """Who is meant. A unit is older than the roster: with `lenient`, who has left it is named and does not stop the
+    others, as after a reload. At a terminal it is a slip of the pen."""
+    from heartbeat.daemon.roster_file import chosen
+
+    if not lenient:
+        return roster.chosen(list(dict.fromkeys(names)) or list(roster.agents))
+    for name in names:
+        if name not in roster.agents:
+            complain(f"{roster.path}: no agent called {name!r}")
+    return chosen(roster, names)
 
 
 def _window(text: str) -> timedelta:
@@ -154,7 +170,7 @@ def _stay(
             orders=orders,
             load=load,
             signature=lambda: signature_of(path),
-            open_store=lambda: session.store(read_only=False),
+            open_store=_Kept(session),
             cache=session.cache(read_only=False),
             locks=state / "locks",
             renew=lock.renew,
@@ -169,6 +185,26 @@ def _stay(
             debug=debug,
         )
         Daemon(around, names).run()
+
+
+class _Kept:
+    """The store for each beat. One that is gone although this process has used it is a loss, and no first run (B7)."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._used = False
+
+    def __call__(self) -> AbstractContextManager[Store]:
+        from heartbeat.errors import StateError
+        from heartbeat.store.opening import never_used
+
+        if self._used and never_used(self._session.state):
+            raise StateError(
+                f"everything in {self._session.state} is gone, which this daemon has used until now: nobody beats",
+                advice="put the directory or a backup of it back; to go on without memory, start the daemon anew",
+            )
+        self._used = True
+        return self._session.store(read_only=False)
 
 
 class _Reporter:

@@ -68,7 +68,7 @@ def standing_line(seen: Installed, *, differs: bool) -> str:
     """What one target keeps, and whether it would be written otherwise today."""
     name, standing = f"{seen.target.name:<15}", seen.standing
     if seen.absent:
-        return f"{name} not on this machine"
+        return f"{name} not found here"
     if seen.problem:
         return f"{name} not known: {seen.problem}"
     if not seen.pieces:

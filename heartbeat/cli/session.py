@@ -77,15 +77,15 @@ def _environment(explicit: str | None) -> tuple[Path | None, Mapping[str, str]]:
     """
     from heartbeat.roster.environment import find_environment, read_environment
 
-    for name, value in _added.items():
-        if os.environ.get(name) == value:
-            del os.environ[name]
-    _added.clear()
-    own = dict(os.environ)
+    own = {name: value for name, value in os.environ.items() if _added.get(name) != value}
     path = find_environment(explicit, own, Path.cwd())
-    if path is None:
+    read = None if path is None else read_environment(path)
+    # Only now: a file that cannot be read must not take away what it gave before.
+    for name in os.environ.keys() - own.keys():
+        del os.environ[name]
+    _added.clear()
+    if path is None or read is None:
         return None, own
-    read = read_environment(path)
     _added.update({name: value for name, value in read.values.items() if name not in own})
     os.environ.update(_added)
     if "--scheduled" not in sys.argv[1:]:  # a log with a line each minute would say little else

@@ -80,7 +80,7 @@ def tick(
     moment = instant(at)
     with scheduled(for_scheduler):
         session = Session(context, roster)
-        team = session.roster.chosen(list(dict.fromkeys(agents or session.roster.agents)))
+        team = _team(session, agents, lenient=for_scheduler and due)
         with pings(session, for_scheduler and not dry_run) as ping, session.store(read_only=dry_run) as store:
             if dry_run:
                 result = _rehearsal(session, team, store, moment, fresh=fresh, due=due)
@@ -98,6 +98,18 @@ def tick(
                 form = _Form(json_output, format_, limit, single=not (all_agents or due))
                 _print(result, store, form, moment or session.now(), session.roster.timezone)
         finish(result.observation, strict)
+
+
+def _team(session: Session, names: list[str] | None, *, lenient: bool) -> Sequence[Agent]:
+    """Who is meant. A schedule is older than the roster: with `lenient`, who has left it does not stop the others."""
+    asked = list(dict.fromkeys(names or session.roster.agents))
+    there = [name for name in asked if name in session.roster.agents]
+    if not lenient or not there:
+        return session.roster.chosen(asked)
+    for name in asked:
+        if name not in session.roster.agents:
+            complain(f"{session.roster.path}: no agent called {name!r} any more; see `heartbeat cron diff`")
+    return session.roster.chosen(there)
 
 
 def worklist(

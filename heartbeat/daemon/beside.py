@@ -14,7 +14,8 @@ from heartbeat.roster.model import Roster
 from heartbeat.schedule.launch import Launch
 from heartbeat.store.locks import Lock, try_exclusive
 
-LOCK = "daemon.lock"
+LOCK = "_daemon.lock"
+"""No agent can be called so: their own locks are named by their ids."""
 
 LEASE = 180.0
 """Seconds until the first renewal of the daemon's lock is overdue."""

@@ -219,7 +219,7 @@ class CrontabTarget:
             return run(("crontab", argument), deadline=Deadline.after(_SECONDS), environment=environment, stdin=stdin)
         except TransportError as error:
             if error.kind is FailureKind.NOT_INSTALLED:
-                raise AbsentError("there is no command `crontab` on this machine", advice=_INSTALL) from error
+                raise AbsentError("there is no command `crontab` on this PATH", advice=_INSTALL) from error
             raise UsageError(f"crontab: {error}", advice=error.advice) from error
 
     def _daemon_runs(self) -> bool:

@@ -102,7 +102,13 @@ def _apart(roster: Path) -> Path:
 def bare_environment(launch: Launch, roster: Roster, file_values: Mapping[str, str]) -> dict[str, str]:
     """What a scheduled command finds in its environment: what cron gives everybody, what the schedule says, and the
     environment file for the rest."""
-    user = pwd.getpwuid(os.getuid())
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError as error:
+        raise UsageError(
+            f"uid {os.getuid()} has no entry in the password file, so that no scheduler could start anything for it",
+            advice="run it as a user who has one, or let `heartbeat run` stay in the foreground",
+        ) from error
     given = {"HOME": user.pw_dir, "LOGNAME": user.pw_name, "USER": user.pw_name, "SHELL": "/bin/sh"}
     return {**file_values, **given, **dict(surroundings(launch, roster))}
 

@@ -265,7 +265,7 @@ class SystemdTarget:
 
     def _lingering(self) -> str:
         """A user's systemd ends with the last session of the user, unless it is told to stay."""
-        user = pwd.getpwuid(os.getuid()).pw_name
+        user = _account()
         if self._system or (_LINGERING / user).exists():
             return ""
         return f"it stops when {user} logs out, unless: loginctl enable-linger {user}"
@@ -279,7 +279,9 @@ class SystemdTarget:
         logs = (Path(str(each["path"])).parent for each in roster.channels.values() if each.get("kind") == "file")
         workspaces = (agent.workspace for agent in roster.agents.values() if agent.workspace is not None)
         tools = (state_directory(self._environment), home / ".multica", home / ".cache")
-        every = dict.fromkeys((order.launch.state, *workspaces, *logs, *tools, Path("/tmp"), Path("/var/tmp")))  # noqa: S108
+        apart = () if order.launch.apart is None else (order.launch.apart.parent,)
+        temporary = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+        every = dict.fromkeys((order.launch.state, *apart, *workspaces, *logs, *tools, *temporary))
         return tuple(path for path in every if not any(path != other and path.is_relative_to(other) for other in every))
 
 
@@ -299,7 +301,15 @@ def _with_bus(environment: Mapping[str, str], system: bool) -> Mapping[str, str]
 
 def _user_name() -> str:
     """Who the machine's systemd is to run the beats as; nobody else than root where root installs them."""
-    return "" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    return "" if os.getuid() == 0 else _account()
+
+
+def _account() -> str:
+    """The account's name; its number where it has none, which systemd understands as well."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _same(note: Note, roster: Path) -> bool:

@@ -34,6 +34,10 @@ _DAMAGED = (
 )
 
 
+LOGGED = "2>&1;"
+"""The word before the command itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A line that starts something, and the comment above it. `fields` are the five that say when."""
@@ -65,8 +69,12 @@ def block_text(block_id: str, note: Note, jobs: Sequence[Job]) -> str:
 
 
 def command_text(argv: Sequence[str], log: Path) -> str:
-    """The command as cron hands it to /bin/sh, what it prints appended to a log."""
-    return " ".join((*map(quoted, argv), f">>{quoted(str(log))}", "2>&1"))
+    """The command as cron hands it to /bin/sh, what it prints appended to a log.
+
+    A log that cannot be opened must not keep it from starting: what it prints goes to cron's mail then.
+    """
+    into = f">>{quoted(str(log))}"
+    return " ".join(("true", into, "&&", "exec", into, LOGGED, *map(quoted, argv)))
 
 
 def quoted(word: str) -> str:

@@ -166,7 +166,8 @@ def _common(launch: Launch, roster: Roster, place: Place) -> Iterator[str]:
     for name, value in surroundings(launch, roster):
         yield f"Environment={quoted(f'{name}={value}')}"
     if launch.environment_file is not None:
-        yield f"EnvironmentFile={_pattern(launch.environment_file)}"
+        # With a dash: a file that is gone is told by the program, which knows better than not to start.
+        yield f"EnvironmentFile=-{_pattern(launch.environment_file)}"
     yield from HARDENING
     if place.system:
         yield from SYSTEM_HARDENING

@@ -12,13 +12,14 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from heartbeat.instants import format_duration
-from heartbeat.store.holder import Holder, started_at, state_of, this_process, user_of
+from heartbeat.store.holder import Holder, groups_started_by, started_at, state_of, this_process, user_of
 from heartbeat.store.port import LogEntry
 
 _GENTLE = 2.0
@@ -108,8 +109,13 @@ def _end(path: Path, handle: int, holder: Holder, still: Callable[[], bool]) -> 
             signal.pidfd_send_signal(handle, signal.SIGTERM)
             if _ended(handle, _GENTLE):
                 return ended(signal=signal.SIGTERM)
-        # A process that is stopped hears nothing else; let to go on, it would write first.
+        # A process that is stopped hears nothing else; let to go on, it would write first. So would what it started.
+        signal.pidfd_send_signal(handle, signal.SIGSTOP)
+        started = groups_started_by(holder.pid)
         signal.pidfd_send_signal(handle, signal.SIGKILL)
+        for group in started:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         return _GONE
     except OSError as error:

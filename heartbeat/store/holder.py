@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -129,6 +130,22 @@ def user_of(pid: int) -> int | None:
         return None
     users = next((line.split() for line in text.splitlines() if line.startswith("Uid:")), [])
     return int(users[2]) if len(users) > 2 else None
+
+
+def groups_started_by(pid: int) -> tuple[int, ...]:
+    """The process groups that children of a process lead: the commands that it has started (systems/process.py)."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            found += [int(child) for child in path.read_text(encoding="ascii").split()]
+    return tuple(child for child in found if _leads(child))
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except OSError:
+        return False
 
 
 def _status(pid: int) -> list[str]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from heartbeat.store.port import Receipt
 from heartbeat.watch.health import Health
-from heartbeat.watch.processes import Doing, Held
+from heartbeat.watch.processes import DAEMON, Doing, Held
 from heartbeat.watch.records import Records
 
 
@@ -77,7 +77,7 @@ def _held(held: Held, last: Receipt | None) -> Likely | None:
         return Likely(Cause.STOPPED, pid, host, since)
     if held.overdue is not None:
         return Likely(Cause.HANGS, pid, host, since)
-    if held.name != "daemon" or (
+    if f"{held.name}.lock" != DAEMON or (
         last is not None and last.pid != pid and since is not None and last.started_at > since
     ):
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from heartbeat.store.holder import Holder, boot, read_holder, started_at, state_of, this_process
 
-DAEMON = "daemon.lock"
+DAEMON = "_daemon.lock"
 LOCKS = "locks"
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,7 +37,7 @@ class Doing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Held:
     """What stands in a lock file: who holds the lock, or held it when it was killed. `name` is the file's stem: an
-    agent's id, `daemon`, `outbox`."""
+    agent's id, `_daemon`, `_outbox`."""
 
     name: str
     holder: Holder

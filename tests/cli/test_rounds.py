@@ -316,7 +316,7 @@ def test_while_somebody_else_carries_writes_out_it_is_queued(team: Path, monkeyp
     pause(EntryState.DONE, team)
     issues(team, BIZ_28="blocked")
     ScriptedWriter(goals(Status.BLOCKED)).installed(monkeypatch)
-    with exclusive(team / "state" / "locks" / "outbox.lock", purpose="carrying out writes"):
+    with exclusive(team / "state" / "locks" / "_outbox.lock", purpose="carrying out writes"):
         done = heartbeat("rounds", "extend", "BIZ-28", "20", cwd=team)
     assert "queued, not unblocked yet: pid " in done.out
     entry = unblocking(team)
@@ -456,6 +456,6 @@ def test_a_grant_that_somebody_else_has_to_carry_out_is_pending(team: Path, monk
     pause(EntryState.DONE, team)
     issues(team, BIZ_28="blocked")
     ScriptedWriter(goals(Status.BLOCKED)).installed(monkeypatch)
-    with exclusive(team / "state" / "locks" / "outbox.lock", purpose="carrying out writes"):
+    with exclusive(team / "state" / "locks" / "_outbox.lock", purpose="carrying out writes"):
         (result,) = heartbeat("rounds", "extend", "BIZ-28", "20", "--json", cwd=team).json["results"]
     assert (result["state"], result["message"].startswith("pid ")) == ("pending", True)

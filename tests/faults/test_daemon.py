@@ -177,7 +177,7 @@ def test_B1_a_daemon_that_was_stopped_within_a_beat_is_ended_by_whoever_needs_it
         stopped.until("reading")
         stopped.signal(signal.SIGSTOP)
         (team.folder / "held").unlink()
-        while not overdue(team.folder / "state" / "locks" / "daemon.lock"):
+        while not overdue(team.folder / "state" / "locks" / "_daemon.lock"):
             team.call("receipts")
         with team.daemon(**QUICK) as next_one:
             lines = next_one.until("coo done")

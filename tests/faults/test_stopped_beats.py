@@ -248,7 +248,7 @@ def test_B1_writes_that_a_stopped_beat_began_to_carry_out_are_carried_out_by_oth
         within = beat(folder, stage.now + MINUTE, ("coo",))
         assert f"pid {other.pid} (carrying out writes)" in within.carried.busy
         assert other.process.poll() is None
-        overstay(stage, folder, "locks/outbox.lock")
+        overstay(stage, folder, "locks/_outbox.lock")
         tick = beat(folder, stage.now + 2 * MINUTE, ("coo",))
         assert other.end() == -signal.SIGKILL
     assert tick.carried.done
@@ -264,7 +264,7 @@ def test_whoever_acts_says_by_when_it_will_be_done(stage: Stage, tmp_path: Path)
     """The deadline of these beats is a minute, and their margin another."""
     folder = copied(stage.folder, tmp_path / "team")
     with struck(stage, folder, stage.first("before an effect"), signal.SIGSTOP) as other:
-        names = ["outbox", *AGENTS]
+        names = ["_outbox", *AGENTS]
         left = [record(folder / "locks" / f"{name}.lock")["limit"] - time.monotonic() for name in names]
         assert all(60 < seconds <= 120 for seconds in left), dict(zip(names, left, strict=True))
         assert other.process.poll() is None

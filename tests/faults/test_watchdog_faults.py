@@ -423,7 +423,7 @@ from heartbeat.systems.snapshot import SnapshotCache
 
 team = Path(sys.argv[1])
 roster = load_roster(team / "agents.yaml", {"HOME": str(team)})
-with exclusive(team / "state" / "locks" / "daemon.lock", purpose="run"):
+with exclusive(team / "state" / "locks" / "_daemon.lock", purpose="run"):
     print("ready", flush=True)
     for line in sys.stdin:
         now = datetime.fromisoformat(line.strip())

@@ -127,7 +127,8 @@ def test_the_block_says_what_it_is() -> None:
         "with watchdog",
         "# Written by `heartbeat cron install`, which replaces it as a whole; `heartbeat cron remove` takes it off.",
         "# beats",
-        "* * * * * /usr/bin/env PATH=/bin /opt/heartbeat tick >>/var/log/beats.log 2>&1",
+        "* * * * * true >>/var/log/beats.log && exec >>/var/log/beats.log 2>&1; "
+        "/usr/bin/env PATH=/bin /opt/heartbeat tick",
         f"# <<< heartbeat {ID} <<<",
     ]
 

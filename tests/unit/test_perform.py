@@ -504,7 +504,7 @@ def test_T5_work_that_begins_anew_is_said_anew_even_when_the_clock_stands(desk: 
 
 def test_two_equal_commands_at_once_are_one(working: Desk) -> None:
     """The second one finds the first one's writes on record before any was carried out."""
-    with try_exclusive(working.folder / "outbox.lock", purpose="a beat"):
+    with try_exclusive(working.folder / "_outbox.lock", purpose="a beat"):
         first = working.say(Verb.NOTE, why="一")
         assert working.states(first) == ["pending"] * 3
         assert "(a beat) since" in first.results[0].message
@@ -516,7 +516,7 @@ def test_two_equal_commands_at_once_are_one(working: Desk) -> None:
 
 def test_a_command_waits_for_its_turn(working: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as other:
-        other.enter_context(try_exclusive(working.folder / "outbox.lock", purpose="a beat"))
+        other.enter_context(try_exclusive(working.folder / "_outbox.lock", purpose="a beat"))
         monkeypatch.setattr("heartbeat.verbs.perform.time.sleep", lambda seconds: other.close())
         assert working.say(Verb.NOTE, why="一", turn=5.0).ok
 

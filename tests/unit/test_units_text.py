@@ -59,7 +59,7 @@ def test_whoever_is_due_beats_each_minute() -> None:
         "tick --due --scheduled"
     )
     assert read(service)["Service"]["Type"] == "oneshot"
-    assert read(service)["Service"]["EnvironmentFile"] == "/etc/heartbeat/environment"
+    assert read(service)["Service"]["EnvironmentFile"] == "-/etc/heartbeat/environment"
     told = dict(read(timer)["Timer"])
     assert told == {"OnCalendar": "*-*-* *:*:00", "AccuracySec": "1s", "Persistent": "true"}
     assert read(timer)["Install"]["WantedBy"] == "timers.target"
@@ -183,7 +183,7 @@ def test_assignments_are_quoted_as_a_whole() -> None:
 def test_a_path_where_systemd_looks_for_a_pattern_names_only_itself() -> None:
     launch = replace(LAUNCH, environment_file=Path("/etc/a b/[x]*?%i\\e"))
     service, _ = due_units(launch, TEAM, (), Place())
-    assert "\nEnvironmentFile=/etc/a b/\\[x]\\*\\?%%i\\\\e\n" in service.text
+    assert "\nEnvironmentFile=-/etc/a b/\\[x]\\*\\?%%i\\\\e\n" in service.text
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")

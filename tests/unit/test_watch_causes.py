@@ -60,12 +60,12 @@ def test_a_lock_of_another_agent_is_no_cause() -> None:
     ],
 )
 def test_the_daemons_lock_tells_what_became_of_it(doing: Doing, found: Cause) -> None:
-    assert cause(holder("daemon", doing)).cause is found
-    assert cause(holder("daemon", doing), beats=[]).cause is found
+    assert cause(holder("_daemon", doing)).cause is found
+    assert cause(holder("_daemon", doing), beats=[]).cause is found
 
 
 def test_a_daemon_that_died_before_somebody_else_beat_is_no_cause() -> None:
-    assert cause(holder("daemon", Doing.GONE, pid=99)).cause is Cause.NOBODY
+    assert cause(holder("_daemon", Doing.GONE, pid=99)).cause is Cause.NOBODY
 
 
 @pytest.mark.parametrize(
