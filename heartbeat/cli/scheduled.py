@@ -80,7 +80,12 @@ def lines(tick: Tick, now: datetime) -> Iterator[str]:
     """One line an agent: those that beat first, then those that were skipped, and why. None for who is not due."""
     beats = [beat for beat in tick.beats if beat.worklist is not None]
     for beat in beats:
-        told = [_counts(beat), *_standing(beat), *_troubles(tick), *_deeds(tick, beat, first=beat is beats[0])]
+        told = [
+            _counts(beat, blind=_blind(tick)),
+            *_standing(beat),
+            *_troubles(tick),
+            *_deeds(tick, beat, first=beat is beats[0]),
+        ]
         yield _line(beat, tick.observation.at if tick.observation else now, _outcome(beat), told)
     for beat in tick.beats:
         if beat.worklist is None:
@@ -122,14 +127,18 @@ def _outcome(beat: Beat) -> str:
     return beat.receipt.outcome if beat.receipt is not None else "dry-run"
 
 
-def _counts(beat: Beat) -> str:
+def _blind(tick: Tick) -> bool:
+    return tick.observation is not None and tick.observation.sweep.blind
+
+
+def _counts(beat: Beat, *, blind: bool) -> str:
     from heartbeat.cli.wording import SECTIONS, apart
 
     if beat.worklist is None:
         return ""
     counts = [(len(apart(beat.worklist.in_state(state))[0]), title) for state, title in SECTIONS]
     told = [f"{count} {title.lower()}" for count, title in counts if count]
-    return ", ".join(told) or "nothing to do"
+    return ", ".join(told) or ("what there is to do is not known" if blind else "nothing to do")
 
 
 def _standing(beat: Beat) -> Iterator[str]:

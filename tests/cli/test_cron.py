@@ -274,3 +274,13 @@ def test_hostile_text_in_the_block_does_not_reach_the_terminal(cron, commands: F
     done = cron("diff")
     assert done.code == 1
     assert "\x1b" not in done.out
+
+
+def test_remove_does_not_say_that_all_is_off_where_it_could_not_look(cron, commands: FakeSchedulers) -> None:
+    assert cron("install").code == 0
+    commands.set("crontab.refuses", "You (somebody) are not allowed to use this program")
+    refused = cron("remove")
+    assert (refused.code, refused.out) == (3, "nothing was removed\n")
+    assert "may still have beats of this roster on schedule" in refused.err
+    commands.unset("crontab.refuses")
+    assert cron("remove").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +12,16 @@ from unittest.mock import patch
 import pytest
 
 from heartbeat.beat import Tick
-from heartbeat.cli.run import _Log, _Reporter, _Seldom
+from heartbeat.cli.run import _Kept, _Log, _Reporter, _Seldom
 from heartbeat.cli.session import Session
+from heartbeat.errors import StateError
 from heartbeat.instants import format_duration
 from heartbeat.roster.load import load_roster
 from heartbeat.schedule.slots import next_slot
+from heartbeat.store.opening import open_store
 from heartbeat.task import Finding
 from tests.support.command import heartbeat, tree
+from tests.support.items import NOW
 
 
 def test_dry_run_tells_when_everybody_is_due_next_and_changes_nothing(team: Path) -> None:
@@ -113,3 +117,20 @@ def test_an_alarm_is_said_when_it_begins_and_again_when_it_begins_again(capfd: p
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.endswith("daemon: memory-lost: state.db vanished; see `heartbeat doctor`") for line in lines)
+
+
+def test_B7_a_state_directory_that_is_gone_is_no_first_run_for_a_daemon_that_has_used_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    kept = _Kept(SimpleNamespace(state=state, store=lambda *, read_only: open_store(state, NOW)))  # type: ignore[arg-type]
+    for _ in range(2):
+        with kept():
+            pass
+    shutil.rmtree(state)
+    with pytest.raises(StateError, match="is gone, which this daemon has used until now"):
+        kept()
+
+
+def test_an_empty_name_is_nobody(team: Path) -> None:
+    for names in ("", "coo,", ",coo"):
+        done = heartbeat("run", "--dry-run", "--agents", names, cwd=team)
+        assert (done.code, "--agents has an empty name" in done.err) == (2, True), names

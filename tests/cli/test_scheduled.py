@@ -340,3 +340,38 @@ def test_a_scheduler_that_ends_it_finds_that_on_record(team: Path) -> None:
     assert child.returncode == 128 + signal.SIGTERM
     (receipt,) = receipts(team)
     assert (receipt["outcome"], receipt["reasons"]) == ("failed", ["SystemExit: 143"])
+
+
+@pytest.mark.parametrize("name", ["daemon", "outbox"])
+def test_an_agent_may_be_called_like_something_of_ours(team: Path, name: str) -> None:
+    roster = team / "agents.yaml"
+    roster.write_text(roster.read_text().replace("costcodev", name))
+    done = at("04:05", "tick", name, "--scheduled", team=team)
+    assert done.code == 0, done.err
+    assert [told[1] for told in lines(done)] == [name]
+    assert "another" not in done.out + done.err
+
+
+def test_who_has_left_the_roster_does_not_stop_the_beats_of_the_others(team: Path) -> None:
+    done = at("04:05", "tick", "--due", "--scheduled", "architect", "gone", team=team)
+    assert done.code == 0
+    assert [told[1] for told in lines(done)] == ["architect"]
+    assert "no agent called 'gone' any more" in done.err
+
+
+def test_a_scheduled_tick_ends_well_where_its_complaint_cannot_be_written(team: Path) -> None:
+    command = [sys.executable, "-m", "heartbeat", "tick", "nobody", "--scheduled"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=team, stderr=full, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 0
+
+
+def test_S2_a_beat_that_read_nothing_does_not_say_that_there_is_nothing_to_do(team: Path) -> None:
+    text = (team / "agents.yaml").read_text()
+    (team / "agents.yaml").write_text(re.sub(r"(?m)^sources:\n(  .*\n)+", SILENT, text))
+    done = at("04:05", "tick", "coo", "--scheduled", team=team)
+    assert done.code == 0, done.err
+    assert "what there is to do is not known" in lines(done)[0][3]
+
+
+SILENT = "sources:\n  workboard: {transport: gateway, url: 'ws://127.0.0.1:9/', timeout: 2s}\n"

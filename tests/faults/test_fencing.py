@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from heartbeat.errors import StateError
 from heartbeat.store import fencing, holder
 from heartbeat.store.fencing import Fenced, fenced_entry
 from heartbeat.store.locks import Lock, exclusive, fence_overdue, lease, shared, try_exclusive
-from tests.support.child import child
+from tests.support.child import PATIENCE, child
 from tests.support.holders import HOLD, edit, overstay, record
 
 SOON, OVER, NEVER = 60.0, -300.0, 0.0
@@ -45,6 +46,32 @@ def test_B1_a_stopped_holder_that_is_over_its_time_is_ended_and_never_writes_aga
         assert (lock.fenced.signal, lock.fenced.stopped) == (signal.SIGKILL, True)
         assert (lock.fenced.holder.pid, lock.fenced.holder.purpose) == (other.pid, "tick")
         assert other.end() == -signal.SIGKILL
+
+
+STARTER = (
+    """
+import subprocess, sys
+child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True)
+print(child.pid, flush=True)
+"""
+    + HOLD
+)
+
+
+def test_B1_what_a_stopped_holder_has_started_is_ended_with_it(path: Path) -> None:
+    """Else a command that it began writes after somebody else has taken its place."""
+    with child(STARTER, path, OVER, "plain") as other:
+        started = os.pidfd_open(int(other.line()))
+        try:
+            assert other.line() == "held"
+            other.process.send_signal(signal.SIGSTOP)
+            other.stopped()
+            assert tried(path).held
+            waiting = select.poll()
+            waiting.register(started, select.POLLIN)
+            assert waiting.poll(PATIENCE * 1000)
+        finally:
+            os.close(started)
 
 
 def test_B1_one_that_is_merely_slow_is_asked_first_and_can_put_its_end_on_record(path: Path) -> None:

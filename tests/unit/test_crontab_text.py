@@ -235,3 +235,9 @@ def test_a_line_is_as_long_as_debians_cron_takes_and_no_longer() -> None:
 def test_bytes_count_and_not_characters() -> None:
     with pytest.raises(UsageError, match="bytes long"):
         block_text(ID, NOTE, [Job("beats", "* * * * *", ("工" * 400,), Path("/l"))])
+
+
+def test_a_log_that_cannot_be_opened_does_not_keep_the_command_from_starting(tmp_path: Path) -> None:
+    command = as_vixie(command_text(("touch", str(tmp_path / "ran")), tmp_path / "gone" / "beats.log"))
+    assert subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert (tmp_path / "ran").exists()
