@@ -46,7 +46,8 @@ ENDS_IN: Mapping[Operation, Status] = {
 }
 
 
-@pytest.fixture(params=[name for name in KINDS if name != "cli-without-revisions"])
+# Every transport takes the whole suite of test_writers.py; the command is slow, and takes these at leisure.
+@pytest.fixture(params=["api", "api-without-revisions", pytest.param("cli", marks=pytest.mark.slow)])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MulticaWriterCase]:
     with KINDS[request.param](tmp_path) as opened:
         yield opened

@@ -175,7 +175,14 @@ TWO_AT_ONCE = [
 ]
 
 
-@pytest.mark.parametrize(("presence", "first", "other"), TWO_AT_ONCE, ids=["coo", "both-act", "both-act-too"])
+@pytest.mark.parametrize(
+    ("presence", "first", "other"),
+    [
+        pytest.param(*TWO_AT_ONCE[0], id="coo"),
+        pytest.param(*TWO_AT_ONCE[1], id="both-act"),
+        pytest.param(*TWO_AT_ONCE[2], id="both-act-too", marks=pytest.mark.slow),
+    ],
+)
 def test_L0_a_whole_tick_of_others_at_any_step_of_a_tick_changes_nothing(
     presence: Callable[[int], tuple[str, ...]], first: tuple[str, ...], other: tuple[str, ...], tmp_path: Path
 ) -> None:

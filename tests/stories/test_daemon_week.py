@@ -413,7 +413,14 @@ def _quick_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "next_slot", remembered)
 
 
-@pytest.mark.parametrize(("zone", "seed"), [("America/New_York", 5), ("America/New_York", 6), ("Asia/Shanghai", 2)])
+@pytest.mark.parametrize(
+    ("zone", "seed"),
+    [
+        ("America/New_York", 5),
+        ("Asia/Shanghai", 2),
+        *(pytest.param("America/New_York", seed, marks=pytest.mark.slow) for seed in range(6, 16)),
+    ],
+)
 def test_I6_a_week_of_faults_leaves_every_slot_on_record_and_no_slot_twice(
     tmp_path: Path, zone: str, seed: int
 ) -> None:
