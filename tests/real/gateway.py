@@ -190,7 +190,10 @@ class RealGateway:
 
     @property
     def connection(self) -> GatewayConnection:
-        """One connection that is kept for the tests' own calls."""
+        """One connection that is kept for the tests' own calls; a new one where the Gateway ended it."""
+        if self._connection is not None and not self._connection.is_open:
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             self._connection = self.connect()
         return self._connection

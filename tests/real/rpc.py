@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from websockets.protocol import State
 from websockets.sync.client import connect
 
 READ_AND_WRITE = ("operator.read", "operator.write")
@@ -43,7 +44,9 @@ class GatewayConnection:
                 compression=None,
                 open_timeout=min(5.0, seconds),
                 close_timeout=1.0,
-                # Events that nobody reads in between tests stop the reading, and with it the answers to pings.
+                # Events that nobody reads in between tests must not stop the reading: answers to pings would stop
+                # with it, and the Gateway ends the connection of whoever reads too slowly.
+                max_queue=None,
                 ping_interval=None,
                 proxy=None,
             )
@@ -74,6 +77,10 @@ class GatewayConnection:
 
     def close(self) -> None:
         self._stack.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket.protocol.state is State.OPEN
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The payload of the answer to one request."""
