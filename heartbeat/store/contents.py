@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from heartbeat.attempt import Attempt, DeadLetter
+from heartbeat.breaker import Breaker
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.store.port import UNFINISHED, Entry, Link, LogEntry, Receipt, Tombstone, from_json, to_json, utc
 from heartbeat.task import Ref
@@ -43,6 +45,10 @@ class Contents:
     logged: int = 0
     """The newest sequence ever given."""
     misses: dict[tuple[str, datetime], Miss] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    """By id, in the order in which they were recorded; so are the letters."""
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    letters: dict[str, DeadLetter] = field(default_factory=dict)
     tombstone: Tombstone | None = None
 
     def copy(self) -> Contents:
@@ -83,6 +89,10 @@ class Contents:
                 ),
                 _drop(self.log, lambda entry: entry.at < limit),
                 _drop(self.misses, lambda miss: miss.last < limit),
+                _drop(
+                    self.letters, lambda letter: not letter.is_open and (letter.closed_at or letter.created_at) < limit
+                ),
+                self._forget_attempts(limit),
             )
         )
 
@@ -110,6 +120,20 @@ class Contents:
             del self.own[own]
         return len(gone)
 
+    def _forget_attempts(self, limit: datetime) -> int:
+        """Those that an open letter names, or that replayed one, stay."""
+        unsettled = [letter for letter in self.letters.values() if letter.is_open]
+        letters, named = {letter.id for letter in unsettled}, {id_ for letter in unsettled for id_ in letter.attempts}
+        return _drop(
+            self.attempts,
+            lambda attempt: (
+                attempt.is_finished
+                and newest_time(attempt) < limit
+                and attempt.letter not in letters
+                and attempt.id not in named
+            ),
+        )
+
     def _forget_windows(self, limit: datetime) -> int:
         before = sum(map(len, self.windows.values()))
         left = {
@@ -118,6 +142,11 @@ class Contents:
         }
         self.windows = {source: windows for source, windows in left.items() if windows}
         return before - sum(map(len, self.windows.values()))
+
+
+def newest_time(attempt: Attempt) -> datetime:
+    """The latest of the times by which an attempt is asked for and forgotten."""
+    return max(each for each in (attempt.planned_at, attempt.accepted_at, attempt.ended_at) if each is not None)
 
 
 def kept(value: _Value) -> _Value:

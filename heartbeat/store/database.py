@@ -204,16 +204,17 @@ class Database:
     def _note_fenced(self, fenced: Fenced) -> None:
         """A database without a log keeps none."""
 
-    def _write_all(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write_all(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Carries out one statement for each; how many rows it made, changed or removed, those of triggers aside."""
         if self._read_only:
             raise refuse_write(str(self._path))
         if not rows:
-            return
+            return 0
         with self._writing(), self._translating():
-            self._connection.executemany(statement, rows)
+            return self._connection.executemany(statement, rows).rowcount
 
     def _change(self, statement: str, values: tuple[Any, ...]) -> int:
-        """Carries out one statement; how many rows it made, changed or removed."""
+        """Carries out one statement; how many rows it made, changed or removed, those of triggers aside."""
         with self._writing(), self._translating():
             return self._connection.execute(statement, values).rowcount
 

@@ -11,6 +11,7 @@ from typing import Self
 
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.store.contents import Contents, kept
+from heartbeat.store.memory_turns import TurnsInMemory
 from heartbeat.store.port import (
     SIGHTING_REFRESH,
     UNFINISHED,
@@ -28,7 +29,7 @@ from heartbeat.store.port import (
 from heartbeat.task import Ref
 
 
-class MemoryStore:
+class MemoryStore(TurnsInMemory):
     """Fulfils `Store` and gives the same answers as SQLite, until the process ends."""
 
     def __init__(

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, Self
 
 from heartbeat.errors import StateError
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
+from heartbeat.store.turns import Turns
 from heartbeat.task import Ref
 
 Outcome = Literal["done", "degraded", "failed", "skipped"]
@@ -31,7 +32,9 @@ class Receipt:
 
     `sources`: one `{name, status, transport, kind, message, items, age_seconds}` a source. `buckets`: items by where
     they went. `rejected`: records that could not be read, raw text kept. `slot`: the latest due instant at the beat's
-    start, which it answers; None where the agent has none.
+    start, which it answers; None where the agent has none. `dispatch`: what was decided about starting work,
+    `{decision, reason, told, task, dispatch, provider}`; empty where that was not asked. `level`: `L0` to `L3` (rule
+    G1), and why; empty where it was not computed.
     """
 
     id: str
@@ -48,6 +51,9 @@ class Receipt:
     version: str = ""
     host: str = ""
     pid: int = 0
+    dispatch: Mapping[str, Any] = field(default_factory=dict)
+    level: str = ""
+    level_reasons: tuple[str, ...] = ()
 
     @property
     def late(self) -> timedelta | None:
@@ -84,11 +90,13 @@ class Tombstone:
 
 
 class EntryKind(StrEnum):
-    """What waits in the outbox: a write to a source, a message to a channel, a message for an agent's next worklist."""
+    """What waits in the outbox: a write to a source, a message to a channel, a message for an agent's next worklist, a
+    command of the operator's that follows a turn."""
 
     WRITE = "write"
     MESSAGE = "message"
     INBOX = "inbox"
+    HOOK = "hook"
 
 
 class EntryState(StrEnum):
@@ -147,7 +155,7 @@ class LogEntry:
     sequence: int = 0
 
 
-class Store(Protocol):
+class Store(Turns, Protocol):
     """The memory between beats. Times must be aware (ValueError otherwise) and come back in UTC.
 
     Every method may raise StateError: locked for too long, disk full, damaged. A store that was opened for looking
@@ -234,16 +242,16 @@ class Store(Protocol):
     def forget_before(self, instant: datetime) -> int:
         """Retention: drops receipts that started earlier, except each agent's newest, its newest that answers a slot,
         and the one with its latest slot, which need not be the same where a clock once ran ahead: forgotten, that slot
-        could be answered again (invariant I6). Besides, refs last noted earlier; log
-        entries, own writes, ended incidents, finished outbox entries and windows that ended earlier, holds and pauses
-        that ran out earlier; misses whose last slot is earlier; clocks last seen earlier; and rounds when the newest of
+        could be answered again (invariant I6). Besides, refs last noted earlier; log entries, own writes, ended
+        incidents, finished outbox entries and windows that ended earlier, holds and pauses that ran out earlier; misses
+        whose last slot is earlier; clocks last seen earlier; dead letters closed earlier; and rounds when the newest of
         all that is known of their item is earlier: its turn, slot, progress, warning, pause, sighting and clock. Rounds
         that nothing dates stay. Own writes on a ref stay, however old, while it has a clock or stands in an open
-        incident: its source still shows
-        them, and forgotten they would be somebody else's (rule T2).
+        incident: its source still shows them, and forgotten they would be somebody else's (rule T2). Attempts of which
+        every time is earlier go when they have ended, unless an open dead letter names them or is what they replayed.
 
         Returns how many rows went. `last seen` is refreshed daily, so keep at least two days. Links, complete reads,
-        tombstones, open incidents and unfinished entries stay.
+        tombstones, breakers, open incidents, open dead letters, unfinished entries and unfinished attempts stay.
         """
         ...
 
@@ -380,6 +388,8 @@ def settled(receipt: Receipt) -> Receipt:
         buckets=from_json(to_json(receipt.buckets)),
         rejected=tuple(from_json(to_json(receipt.rejected))),
         reasons=tuple(receipt.reasons),
+        dispatch=from_json(to_json(receipt.dispatch)),
+        level_reasons=tuple(receipt.level_reasons),
     )
 
 

@@ -9,12 +9,13 @@ goes through `bound` and comes back through `text`, whatever it holds.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from heartbeat.store.port import from_json, utc
+from heartbeat.store.port import from_json, to_json, utc
 from heartbeat.task import Ref
 
 APPLICATION_ID = 0x48426174
@@ -222,6 +223,94 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX receipts_by_slot ON receipts (agent, slot)",
         ),
     ),
+    Migration(
+        "turns: attempts, breakers, letters; what a receipt says of them",
+        (
+            """CREATE TABLE attempts (
+                sequence INTEGER PRIMARY KEY,
+                id NOT NULL UNIQUE,
+                agent NOT NULL,
+                refs NOT NULL,
+                task NOT NULL,
+                title NOT NULL,
+                number INTEGER NOT NULL,
+                engine TEXT NOT NULL,
+                provider NOT NULL,
+                planned_at TEXT NOT NULL,
+                model NOT NULL,
+                session NOT NULL,
+                life TEXT NOT NULL,
+                continued INTEGER NOT NULL,
+                before NOT NULL,
+                letter NOT NULL,
+                run NOT NULL,
+                tries INTEGER NOT NULL,
+                spawned_at TEXT,
+                accepted_at TEXT,
+                deadline TEXT,
+                ended_at TEXT,
+                outcome TEXT,
+                cause TEXT,
+                exit_code INTEGER,
+                error NOT NULL,
+                input_tokens INTEGER,
+                output_tokens INTEGER,
+                cost_usd REAL
+            )""",
+            "CREATE INDEX attempts_by_agent ON attempts (agent, sequence)",
+            # These two let nothing be twice that must be once (rule X5), in whatever order processes come to write.
+            "CREATE UNIQUE INDEX attempts_unfinished ON attempts (agent) WHERE life <> 'ended'",
+            """CREATE TABLE attempt_refs (
+                attempt INTEGER NOT NULL,
+                source NOT NULL,
+                id NOT NULL,
+                unfinished INTEGER NOT NULL,
+                PRIMARY KEY (attempt, source, id)
+            ) WITHOUT ROWID""",
+            "CREATE INDEX attempt_refs_by_ref ON attempt_refs (source, id)",
+            "CREATE UNIQUE INDEX attempt_refs_unfinished ON attempt_refs (source, id) WHERE unfinished = 1",
+            """CREATE TRIGGER attempt_ended AFTER UPDATE OF life ON attempts WHEN new.life = 'ended' BEGIN
+                UPDATE attempt_refs SET unfinished = 0 WHERE attempt = new.sequence;
+            END""",
+            """CREATE TRIGGER attempt_forgotten AFTER DELETE ON attempts BEGIN
+                DELETE FROM attempt_refs WHERE attempt = old.sequence;
+            END""",
+            """CREATE TABLE breakers (
+                provider NOT NULL PRIMARY KEY,
+                state TEXT NOT NULL,
+                failures INTEGER NOT NULL,
+                openings INTEGER NOT NULL,
+                until TEXT,
+                probe NOT NULL,
+                probe_at TEXT,
+                coolings INTEGER NOT NULL,
+                cooled_until TEXT,
+                why NOT NULL,
+                changed_at TEXT
+            ) WITHOUT ROWID""",
+            """CREATE TABLE letters (
+                sequence INTEGER PRIMARY KEY,
+                id NOT NULL UNIQUE,
+                refs NOT NULL,
+                task NOT NULL,
+                title NOT NULL,
+                agent NOT NULL,
+                created_at TEXT NOT NULL,
+                due_at TEXT NOT NULL,
+                error NOT NULL,
+                attempts NOT NULL,
+                tries INTEGER NOT NULL,
+                poison INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                closed_at TEXT,
+                payload NOT NULL
+            )""",
+            "CREATE INDEX letters_by_state ON letters (state, sequence)",
+            "ALTER TABLE receipts ADD COLUMN dispatch NOT NULL DEFAULT '{}'",
+            "ALTER TABLE receipts ADD COLUMN level NOT NULL DEFAULT ''",
+            "ALTER TABLE receipts ADD COLUMN level_reasons NOT NULL DEFAULT '[]'",
+        ),
+    ),
 )
 
 
@@ -306,6 +395,32 @@ def number(value: object) -> int:
     raise TypeError(f"{type(value).__name__} where a number belongs")
 
 
+def number_if_any(value: object) -> int | None:
+    return None if value is None else number(value)
+
+
+def real_if_any(value: object) -> float | None:
+    """A column's measure; raises TypeError where it is none."""
+    if value is None or isinstance(value, float):
+        return value
+    raise TypeError(f"{type(value).__name__} where a measure belongs")
+
+
+def flag(value: object) -> bool:
+    """A column's yes or no; raises TypeError or ValueError where it is neither."""
+    if number(value) not in (0, 1):
+        raise ValueError(f"{value} where yes or no belongs")
+    return bool(value)
+
+
+def json_array(value: object) -> list[Any]:
+    """A column's JSON array; raises TypeError or ValueError where it is none."""
+    found = from_json(text(value))
+    if isinstance(found, list):
+        return found
+    raise TypeError(f"{type(found).__name__} where an array belongs")
+
+
 def json_object(value: object) -> dict[str, Any]:
     """A column's JSON object; raises TypeError or ValueError where it is none."""
     found = from_json(text(value))
@@ -322,3 +437,13 @@ def ref_values(ref: Ref) -> tuple[str | bytes, str | bytes]:
 def ref_of(source: object, id_: object) -> Ref:
     """The inverse of `ref_values`."""
     return Ref(text(source), text(id_))
+
+
+def refs_json(refs: Iterable[Ref]) -> str:
+    """Several refs as one column holds them, in their order."""
+    return to_json([[ref.source, ref.id] for ref in refs])
+
+
+def refs_of(value: object) -> tuple[Ref, ...]:
+    """The inverse of `refs_json`; raises TypeError or ValueError where a column holds no refs."""
+    return tuple(ref_of(source, id_) for source, id_ in json_array(value))

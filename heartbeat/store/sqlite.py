@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from heartbeat.store.attempts import AttemptTables
+from heartbeat.store.breakers import BreakerTable
 from heartbeat.store.clocks import ClockTables
 from heartbeat.store.database import integer, where
 from heartbeat.store.incidents import IncidentTables
 from heartbeat.store.ledger import LedgerTables
+from heartbeat.store.letters import LetterTable
 from heartbeat.store.outbox import OutboxTable
 from heartbeat.store.port import SIGHTING_REFRESH, Link, Receipt, Tombstone, from_json, settled, to_json
 from heartbeat.store.schema import (
@@ -22,6 +25,8 @@ from heartbeat.store.schema import (
     bound_if_any,
     instant,
     instant_if_any,
+    json_array,
+    json_object,
     number,
     ref_of,
     ref_values,
@@ -34,7 +39,8 @@ from heartbeat.store.slots import SlotTables
 from heartbeat.task import Ref
 
 _RECEIPT_COLUMNS = (
-    "id, agent, slot, started_at, ended_at, outcome, degraded, sources, buckets, rejected, reasons, version, host, pid"
+    "id, agent, slot, started_at, ended_at, outcome, degraded, sources, buckets, rejected, reasons, version, host, "
+    "pid, dispatch, level, level_reasons"
 )
 
 _RETENTION: tuple[str, ...] = (
@@ -60,8 +66,9 @@ _RETENTION: tuple[str, ...] = (
     "DELETE FROM outbox WHERE state NOT IN ('pending', 'claimed') AND coalesce(finished_at, created_at) < ?",
     "DELETE FROM log WHERE at < ?",
     "DELETE FROM misses WHERE last < ?",
+    "DELETE FROM letters WHERE state IN ('replayed', 'dropped') AND coalesce(closed_at, created_at) < ?",
 )
-"""What `forget_before` carries out, in this order; each takes the limit. Own writes go last, see `_forget_own`.
+"""What `forget_before` carries out, in this order; each takes the limit. Own writes and attempts go last.
 
 Rounds go when the newest time that is known of their item is earlier: a turn, a slot, a warning, a pause, its last
 sighting, its clock. So neither the budget of an item that is still noted nor one that was spent lately is lost, and
@@ -69,7 +76,9 @@ rounds of which nothing tells a time stay.
 """
 
 
-class SqliteStore(SlotTables, ClockTables, IncidentTables, LedgerTables, OutboxTable):
+class SqliteStore(
+    SlotTables, ClockTables, IncidentTables, LedgerTables, OutboxTable, AttemptTables, BreakerTable, LetterTable
+):
     """Fulfils `Store`. Made by opening.py, which has checked the file."""
 
     def add_receipt(self, receipt: Receipt) -> None:
@@ -163,24 +172,22 @@ class SqliteStore(SlotTables, ClockTables, IncidentTables, LedgerTables, OutboxT
     def forget_before(self, instant: datetime) -> int:
         limit = stamp(instant)
         with self._writing():
-            before = self._connection.total_changes
-            for statement in _RETENTION:
-                self._execute(statement, (limit,))
-            self._forget_own(limit)
-            return self._connection.total_changes - before
+            forgotten = sum(self._change(statement, (limit,)) for statement in _RETENTION)
+            named = frozenset(id_ for letter in self.letters(open_only=True) for id_ in letter.attempts)
+            return forgotten + self._forget_own(limit) + self._forget_attempts(limit, named)
 
-    def _forget_own(self, limit: str) -> None:
+    def _forget_own(self, limit: str) -> int:
         """Comes after the clocks, which tell whose own writes are still needed."""
         rows = self._execute(
             "SELECT DISTINCT source, id FROM own WHERE at < ? AND (source, id) NOT IN (SELECT source, id FROM clocks)",
             (limit,),
         )
         if not rows:
-            return
+            return 0
         with self._decoding("own"):
             unclocked = {ref_of(source, id_) for source, id_ in rows}
         standing = {ref for incident in self.incidents(open_only=True) for ref in (incident.ref, *incident.refs)}
-        self._write_all(
+        return self._write_all(
             "DELETE FROM own WHERE source = ? AND id = ? AND at < ?",
             [(*ref_values(ref), limit) for ref in sorted(unclocked - standing)],
         )
@@ -214,6 +221,10 @@ class SqliteStore(SlotTables, ClockTables, IncidentTables, LedgerTables, OutboxT
             self.entries,
             self.log,
             self.misses,
+            self.attempts,
+            self.breakers,
+            self.letters,
+            self._check_attempt_refs,
         ):
             table()
 
@@ -245,6 +256,9 @@ def _receipt_values(receipt: Receipt) -> tuple[Any, ...]:
         bound(receipt.version),
         bound(receipt.host),
         receipt.pid,
+        bound(to_json(receipt.dispatch)),
+        bound(receipt.level),
+        bound(to_json(receipt.level_reasons)),
     )
 
 
@@ -264,6 +278,9 @@ def _receipt(row: tuple[Any, ...]) -> Receipt:
         version=text(row[11]),
         host=text(row[12]),
         pid=number(row[13]),
+        dispatch=json_object(row[14]),
+        level=text(row[15]),
+        level_reasons=tuple(json_array(row[16])),
     )
 
 

@@ -57,7 +57,7 @@ from tests.support.receipts import (
 SHANGHAI = timezone(timedelta(hours=8))
 NAIVE = datetime(2026, 11, 21)  # noqa: DTZ001
 ODD_TEXTS = ("", "任务 🫀", "a\x00b", "cut \ud83d emoji", "\ud83d\ude00 as two halves", "'; DROP TABLE clocks; --")
-NOTHING: tuple[Any, ...] = ({}, {}, frozenset(), {}, (), {}, {}, (), (), (), ())
+NOTHING: tuple[Any, ...] = ({}, {}, frozenset(), {}, (), {}, {}, (), (), (), (), (), {}, ())
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -1,7 +1,8 @@
-"""Whatever is told to both stores about the rules' memory, the outbox and the log, they give the same answers.
+"""Whatever is told to both stores about the rules' memory, the outbox, the log and turns, they give the same answers.
 
 A plain model keeps count beside them: rounds never go down (invariant I8), and each key of the outbox is kept once,
-claimed while it is unfinished, and settled as it was last said (rule L4, invariant I4).
+claimed while it is unfinished, and settled as it was last said (rule L4, invariant I4). No agent and no ref is ever in
+two unfinished attempts, and an attempt goes on by the table alone (rules X5, X6).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from heartbeat.attempt import NEXT, Attempt, Cause, DeadLetter, Engine, LetterState, Life, Outcome, Usage
+from heartbeat.breaker import Breaker, State
 from heartbeat.memory import (
     Clock,
     Ending,
@@ -36,7 +39,7 @@ from heartbeat.memory import Window as Seen
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, LogEntry, Store
-from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref
+from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref, Status
 from tests.support.receipts import MINUTE, NOW, remembered
 
 _texts = st.sampled_from(["", "a", "b", "\x00", "中", "\ud83d", "\ud83d\ude00", "𐀀", "\uffff"])
@@ -109,6 +112,62 @@ _entries = st.builds(
 )
 _misses = st.builds(Miss, _texts, _instants, _instants, st.integers(1, 10_000), st.sampled_from(MissReason), _instants)
 _log_entries = st.builds(LogEntry, _instants, _texts, _texts, _texts, _texts, _texts, _json, st.integers(0, 9))
+
+_lives = st.sampled_from(Life)
+_some_refs = st.lists(_refs, max_size=3).map(tuple)
+_attempt_ids = st.sampled_from(["1", "2", "3", "4\ud83d"])
+_whole = st.none() | st.integers(-1, 9)
+_attempts = st.builds(
+    Attempt,
+    id=_attempt_ids,
+    task=_texts,
+    refs=_some_refs,
+    title=_texts,
+    agent=_texts,
+    number=st.integers(1, 3),
+    engine=st.sampled_from(Engine),
+    provider=_texts,
+    planned_at=_instants,
+    life=st.just(Life.PLANNED) | _lives,
+    continued=st.booleans(),
+    before=st.lists(st.tuples(_refs, st.sampled_from(Status)), max_size=2).map(tuple),
+    letter=_texts,
+    tries=st.integers(0, 3),
+    accepted_at=st.none() | _instants,
+    deadline=st.none() | _instants,
+    ended_at=st.none() | _instants,
+    outcome=st.none() | st.sampled_from(Outcome),
+    cause=st.none() | st.sampled_from(Cause),
+    exit_code=_whole,
+    usage=st.builds(Usage, _whole, _whole, st.none() | st.floats()),
+)
+_breakers = st.builds(
+    Breaker,
+    provider=_texts,
+    state=st.sampled_from(State),
+    failures=st.integers(0, 3),
+    until=st.none() | _instants,
+    probe=_texts,
+    probe_at=st.none() | _instants,
+    cooled_until=st.none() | _instants,
+)
+_letters = st.builds(
+    DeadLetter,
+    id=_texts,
+    task=_texts,
+    refs=_some_refs,
+    title=_texts,
+    agent=_texts,
+    created_at=_instants,
+    due_at=_instants,
+    error=_texts,
+    attempts=st.lists(_attempt_ids | _texts, max_size=2).map(tuple),
+    tries=st.integers(0, 5),
+    poison=st.booleans(),
+    state=st.sampled_from(LetterState),
+    closed_at=st.none() | _instants,
+    payload=_json,
+)
 
 
 class RememberingTwins(RuleBasedStateMachine):
@@ -244,8 +303,25 @@ class RememberingTwins(RuleBasedStateMachine):
         self.both(lambda store: store.add_log(entries))
         self.both(lambda store: store.log(after=after, limit=limit, agent=agent, task=task))
 
-    @rule(rounds=_rounds, incident=_incidents, entry=_entries, key=_keys, entries=st.lists(_log_entries, max_size=1))
-    def break_off(self, rounds: Rounds, incident: Incident, entry: Entry, key: str, entries: list[LogEntry]) -> None:
+    @rule(
+        rounds=_rounds,
+        incident=_incidents,
+        entry=_entries,
+        key=_keys,
+        entries=st.lists(_log_entries, max_size=1),
+        attempt=st.none() | _attempts,
+        letter=_letters,
+    )
+    def break_off(
+        self,
+        rounds: Rounds,
+        incident: Incident,
+        entry: Entry,
+        key: str,
+        entries: list[LogEntry],
+        attempt: Attempt | None,
+        letter: DeadLetter,
+    ) -> None:
         def beat(store: Store) -> None:
             with store.transaction():
                 store.put_rounds([rounds])
@@ -253,6 +329,11 @@ class RememberingTwins(RuleBasedStateMachine):
                 store.enqueue([entry])
                 store.claim_entry(key, NOW)
                 store.add_log(entries)
+                if attempt is not None:
+                    store.add_attempt(attempt)
+                for each in store.attempts(unfinished=True):
+                    store.advance_attempt(replace(each, life=Life.ENDED), each.life)
+                store.put_letter(letter)
                 store.forget_before(NOW)
                 raise RuntimeError
 
@@ -275,6 +356,62 @@ class RememberingTwins(RuleBasedStateMachine):
     @rule(refs=st.lists(_refs, max_size=3), at=_instants)
     def note(self, refs: list[Ref], at: datetime) -> None:
         self.both(lambda store: store.note_sightings(refs, at))
+
+    @rule(attempt=_attempts)
+    def start(self, attempt: Attempt) -> None:
+        before = {each.id: each for each in self.memory.attempts()}
+        added = self.both(lambda store: store.add_attempt(attempt))
+        if added is True:
+            assert attempt.id not in before
+            assert len(self.memory.attempts()) == len(before) + 1
+        elif added is False:
+            taken = [each for each in before.values() if not each.is_finished]
+            assert attempt.id in before or (
+                not attempt.is_finished
+                and any(each.agent == attempt.agent or {*each.refs} & {*attempt.refs} for each in taken)
+            )
+
+    @rule(id_=_attempt_ids, like=_attempts, life=_lives, believed=_lives, true=st.booleans(), same=st.booleans())
+    def go_on(self, id_: str, like: Attempt, life: Life, believed: Life, true: bool, same: bool) -> None:
+        known = self.memory.attempt(id_)
+        assert self.both(lambda store: store.attempt(id_)) == known
+        attempt = replace(like, id=id_, life=life)
+        if known is not None and same:
+            attempt = replace(attempt, agent=known.agent, refs=known.refs)
+        before = known.life if known is not None and true else believed
+        advanced = self.both(lambda store: store.advance_attempt(attempt, before))
+        if advanced is True:
+            assert known is not None
+            assert known.life is before
+            assert life is before or life in NEXT[before]
+            assert (known.agent, known.refs) == (attempt.agent, attempt.refs)
+            assert known.outcome is attempt.outcome or not known.is_finished
+        else:
+            assert self.memory.attempt(id_) == known
+
+    @rule(
+        refs=st.none() | st.lists(_refs, max_size=2),
+        agent=st.none() | _texts,
+        unfinished=st.booleans(),
+        since=st.none() | _instants,
+        limit=st.none() | st.integers(-1, 3),
+    )
+    def ask_for_turns(
+        self, refs: list[Ref] | None, agent: str | None, unfinished: bool, since: datetime | None, limit: int | None
+    ) -> None:
+        self.both(lambda store: store.attempts(refs=refs, agent=agent, unfinished=unfinished, since=since, limit=limit))
+        self.both(lambda store: store.letters(refs=refs, agent=agent, open_only=unfinished))
+
+    @rule(breaker=_breakers, name=_texts)
+    def trip(self, breaker: Breaker, name: str) -> None:
+        self.both(lambda store: store.put_breaker(breaker))
+        self.both(lambda store: store.drop_breaker(name))
+        self.both(lambda store: list(store.breakers()))
+
+    @rule(letter=_letters, id_=_texts)
+    def give_up(self, letter: DeadLetter, id_: str) -> None:
+        self.both(lambda store: store.put_letter(letter))
+        self.both(lambda store: store.letter(id_))
 
     @rule(instant=_instants)
     def forget(self, instant: datetime) -> None:
@@ -299,6 +436,10 @@ class RememberingTwins(RuleBasedStateMachine):
         self.both(remembered)
         assert {ref: (each.used, each.extra) for ref, each in self.sqlite.rounds().items()} == self.spent
         assert {entry.key: entry for entry in self.sqlite.entries()} == self.outbox
+        taken = self.sqlite.attempts(unfinished=True)
+        assert len({attempt.agent for attempt in taken}) == len(taken)
+        refs = [ref for attempt in taken for ref in {*attempt.refs}]
+        assert len({*refs}) == len(refs)
 
 
 RememberingTwins.TestCase.settings = settings(

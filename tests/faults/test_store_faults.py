@@ -23,7 +23,7 @@ from heartbeat.store.port import Link, Store
 from heartbeat.store.sqlite import SqliteStore
 from heartbeat.task import Ref
 from tests.support.child import child, mount_namespace, run
-from tests.support.receipts import MINUTE, NOW, receipt, remember, remembered
+from tests.support.receipts import ATTEMPT, MINUTE, NOW, over, receipt, remember, remembered
 
 LATER = NOW + timedelta(hours=1)
 QUARANTINED = "state.db.corrupt-20261121T050000Z"
@@ -357,6 +357,35 @@ def test_B7_damage_that_shows_in_use_ends_the_command_and_is_mourned_at_the_next
         ("misses", "UPDATE misses SET count = 'many'"),
         ("misses", "UPDATE misses SET last = 'noon'"),
         ("misses", "UPDATE misses SET agent = 7 WHERE agent = 'dev'"),
+        ("receipts", "UPDATE receipts SET dispatch = '[]' WHERE id = 'r-7'"),
+        ("receipts", "UPDATE receipts SET level = 2 WHERE id = 'r-7'"),
+        ("receipts", "UPDATE receipts SET level_reasons = '{}' WHERE id = 'r-7'"),
+        ("attempts", "UPDATE attempts SET engine = 'steam'"),
+        ("attempts", "UPDATE attempts SET life = 'afterlife' WHERE life = 'running'"),
+        ("attempts", "UPDATE attempts SET outcome = 'glory' WHERE life = 'ended'"),
+        ("attempts", "UPDATE attempts SET cause = '' WHERE life = 'ended'"),
+        ("attempts", "UPDATE attempts SET refs = '{}'"),
+        ("attempts", "UPDATE attempts SET refs = '[[1,2]]'"),
+        ("attempts", 'UPDATE attempts SET before = \'[["todo","a","asleep"]]\''),
+        ("attempts", "UPDATE attempts SET before = '[['"),
+        ("attempts", "UPDATE attempts SET planned_at = 'noon'"),
+        ("attempts", "UPDATE attempts SET deadline = 'never'"),
+        ("attempts", "UPDATE attempts SET continued = 2"),
+        ("attempts", "UPDATE attempts SET number = 'third'"),
+        ("attempts", "UPDATE attempts SET exit_code = 'bad'"),
+        ("attempts", "UPDATE attempts SET input_tokens = 1.5"),
+        ("attempts", "UPDATE attempts SET cost_usd = 'a lot'"),
+        ("attempts", "UPDATE attempts SET session = x'ff'"),
+        ("breakers", "UPDATE breakers SET state = 'ajar'"),
+        ("breakers", "UPDATE breakers SET failures = 'many'"),
+        ("breakers", "UPDATE breakers SET until = 'soon'"),
+        ("breakers", "UPDATE breakers SET probe = 7"),
+        ("letters", "UPDATE letters SET state = 'lost'"),
+        ("letters", "UPDATE letters SET payload = '[]'"),
+        ("letters", "UPDATE letters SET attempts = '[7]'"),
+        ("letters", "UPDATE letters SET refs = '7'"),
+        ("letters", "UPDATE letters SET poison = 'yes'"),
+        ("letters", "UPDATE letters SET due_at = 'soon'"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -395,8 +424,44 @@ def test_B7_a_thorough_look_decodes_what_no_question_asks_for(filled: Path) -> N
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM attempt_refs WHERE source = 'multica'",
+        "UPDATE attempt_refs SET unfinished = 0",
+        "UPDATE attempt_refs SET unfinished = 2 WHERE unfinished = 0",
+        "UPDATE attempt_refs SET id = 'another' WHERE source = 'multica'",
+        "INSERT INTO attempt_refs VALUES (99, 'todo', 'a', 1)",
+    ],
+)
+def test_X5_a_thorough_look_finds_refs_of_attempts_that_two_could_have(filled: Path, change: str) -> None:
+    with sqlite3.connect(filled / "state.db") as connection:
+        connection.execute(change)
+    connection.close()
+    content = (filled / "state.db").read_bytes()
+    with open_store(filled, LATER) as store:
+        assert len(store.attempts()) == 2, "no other question asks for that"
+    (filled / "state.db.suspect").write_text("something showed")
+    assert_mourned(filled, content, "attempt_refs")
+
+
+def test_X6_an_attempt_that_cannot_be_read_is_not_advanced(filled: Path) -> None:
+    with sqlite3.connect(filled / "state.db") as connection:
+        connection.execute("UPDATE attempts SET before = '[' WHERE life = 'running'")
+    connection.close()
+    with open_store(filled, NOW) as store:
+        with pytest.raises(StateError, match="attempts"):
+            store.advance_attempt(over(ATTEMPT, NOW), ATTEMPT.life)
+        assert isinstance(store, SqliteStore)
+        assert store._execute("SELECT life FROM attempts WHERE id = ?", (ATTEMPT.id,)) == [("running",)]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
     "table",
-    ["clocks", "windows", "own", "waiting", "incidents", "rounds", "holds", "pauses", "outbox", "log", "misses"],
+    [
+        *("clocks", "windows", "own", "waiting", "incidents", "rounds", "holds", "pauses", "outbox", "log", "misses"),
+        *("attempts", "breakers", "letters"),
+    ],
 )
 def test_B7_a_spoiled_page_of_any_table_ends_the_command_and_is_mourned_at_the_next(filled: Path, table: str) -> None:
     with open_store(filled, NOW) as store:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, LetterState, Life, Outcome, Usage
+from heartbeat.breaker import Breaker, State
 from heartbeat.memory import (
     EVERYBODY,
     Clock,
@@ -24,7 +26,7 @@ from heartbeat.memory import (
     Window,
 )
 from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Receipt, Store
-from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref
+from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref, Status
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -49,6 +51,9 @@ RECEIPT = Receipt(
     version="0.1.0",
     host="巴比伦",
     pid=4711,
+    dispatch={"decision": "skip", "reason": "breaker_open", "told": "没有人可问 \ud83d", "task": None},
+    level="L2",
+    level_reasons=("multica: timeout", "没有回答 🫀"),
 )
 
 
@@ -125,6 +130,80 @@ ENTRY = Entry(
 LOG_ENTRY = LogEntry(NOW, "incident.opened", "没有动静", "coo", "workboard:c1", "0a1b2c3d", {"idle": 2700.5})
 
 
+ATTEMPT = Attempt(
+    id="hb-00000000000000000000000000000001",
+    task="workboard:c1",
+    refs=(CARD, ISSUE),
+    title="修好 \x1b[31mlogin\ud83d",
+    agent="coo",
+    number=3,
+    engine=Engine.OPENCLAW,
+    provider="anthropic",
+    planned_at=NOW,
+    model="anthropic/claude",
+    session="hb-workboard-c1",
+    life=Life.RUNNING,
+    continued=True,
+    before=((CARD, Status.TODO), (ISSUE, Status.IN_REVIEW)),
+    letter="0a1b",
+    run="run-7",
+    tries=2,
+    spawned_at=NOW + timedelta(seconds=1, microseconds=7),
+    accepted_at=NOW + timedelta(seconds=2),
+    deadline=NOW + 10 * MINUTE,
+    error="第一次没有连上",
+)
+BREAKER = Breaker(
+    provider="anthropic",
+    state=State.HALF_OPEN,
+    failures=3,
+    openings=2,
+    until=NOW + 5 * MINUTE,
+    probe="hb-00000000000000000000000000000001",
+    probe_at=NOW + 6 * MINUTE,
+    coolings=1,
+    cooled_until=NOW + MINUTE,
+    why="503: 忙 \ud83d",
+    changed_at=NOW,
+)
+LETTER = DeadLetter(
+    id="0a1b",
+    task="workboard:c1",
+    refs=(CARD, ISSUE),
+    title="修好 \x1b[31mlogin\ud83d",
+    agent="coo",
+    created_at=NOW,
+    due_at=NOW + 5 * MINUTE,
+    error="anthropic: 503, zhipu: 401",
+    attempts=("hb-a", "hb-b\ud83d"),
+    tries=2,
+    poison=True,
+    state=LetterState.EXHAUSTED,
+    payload={"prompt": "# 任务\n\x00\ud83d", "session": "hb-workboard-c1", "limits": [None, 0.5]},
+)
+
+
+def attempt(number: int, **changes: Any) -> Attempt:
+    """The n-th attempt of a series: a minute later each, of its own agent on its own card, and only planned."""
+    given: dict[str, Any] = {
+        "id": f"hb-{number}",
+        "task": f"workboard:c{number}",
+        "refs": (Ref("workboard", f"c{number}"),),
+        "title": "a title",
+        "agent": f"agent-{number}",
+        "number": 1,
+        "engine": Engine.OPENCLAW,
+        "provider": "native",
+        "planned_at": NOW + number * MINUTE,
+    }
+    return Attempt(**(given | changes))
+
+
+def over(attempt: Attempt, at: datetime, outcome: Outcome = Outcome.COMPLETED, **changes: Any) -> Attempt:
+    """The attempt as it ended."""
+    return replace(attempt, life=Life.ENDED, ended_at=at, outcome=outcome, **changes)
+
+
 def entry(number: int, **changes: Any) -> Entry:
     """The n-th outbox entry of a series: a minute later each."""
     at = NOW + number * MINUTE
@@ -153,6 +232,21 @@ def remember(store: Store) -> None:
     store.settle_entry("k-2", EntryState.DONE, NOW + MINUTE, result="card 7")
     store.add_log([LOG_ENTRY, replace(LOG_ENTRY, agent="dev")])
     store.note_misses([MISS, replace(MISS, agent="dev", reason=MissReason.BUSY)])
+    store.add_attempt(ATTEMPT)
+    store.add_attempt(
+        over(
+            attempt(2, agent="coo", refs=(LINE, CARD)),
+            NOW + MINUTE,
+            Outcome.FAILED,
+            cause=Cause.COUNTS,
+            exit_code=-9,
+            usage=Usage(1200, 340, 0.0125),
+        )
+    )
+    store.put_breaker(BREAKER)
+    store.put_breaker(Breaker("openclaw"))
+    store.put_letter(LETTER)
+    store.put_letter(replace(LETTER, id="0c", state=LetterState.DROPPED, closed_at=NOW, poison=False))
 
 
 def remembered(store: Store) -> tuple[Any, ...]:
@@ -169,4 +263,7 @@ def remembered(store: Store) -> tuple[Any, ...]:
         store.entries(),
         store.log(),
         store.misses(),
+        store.attempts(),
+        store.breakers(),
+        store.letters(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from heartbeat.errors import StateError
 from heartbeat.store import schema
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store, open_store_read_only
-from heartbeat.store.port import Link, Store
+from heartbeat.store.port import Link, Receipt, Store
 from heartbeat.store.schema import MIGRATIONS, Migration
-from heartbeat.store.sqlite import SqliteStore
+from heartbeat.store.sqlite import _RECEIPT_COLUMNS, SqliteStore, _receipt_values
 from tests.support.child import child
 from tests.support.receipts import (
+    ATTEMPT,
+    BREAKER,
     CARD,
+    ENTRY,
+    INCIDENT,
     ISSUE,
+    LETTER,
     LINE,
     LOG_ENTRY,
     MINUTE,
@@ -149,13 +155,31 @@ def test_two_processes_that_upgrade_at_the_same_moment_take_each_step_once(direc
         assert [each.line() for each in (one, two)] == ["[(2,)] 2"] * 2
 
 
+def add_receipt_as_then(store: Store, receipt: Receipt) -> None:
+    """As the heartbeat of that database wrote one: into the columns that there were."""
+    assert isinstance(store, SqliteStore)
+    there = {name for _, name, *_ in store._execute("PRAGMA table_info(receipts)")}
+    values = {
+        name: value
+        for name, value in zip(_RECEIPT_COLUMNS.split(", "), _receipt_values(receipt), strict=True)
+        if name in there
+    }
+    columns, places = ", ".join(values), ", ".join("?" * len(values))
+    store._change(f"INSERT INTO receipts ({columns}) VALUES ({places})", tuple(values.values()))  # noqa: S608
+
+
+def without_turns(receipt: Receipt) -> Receipt:
+    """What is left of a receipt from before there were turns."""
+    return replace(receipt, dispatch={}, level="", level_reasons=())
+
+
 @pytest.fixture
 def first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory as the first heartbeat made and used it: receipts, links, sightings, complete reads."""
     with monkeypatch.context() as patched:
         patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
         with open_store(tmp_path, NOW) as store:
-            store.add_receipt(receipt(1))
+            add_receipt_as_then(store, receipt(1))
             store.remember_links([Link(CARD, ISSUE, "title", NOW)])
             store.note_sightings([LINE], NOW)
             store.note_complete("todo", "t", NOW)
@@ -169,7 +193,7 @@ def first_answers(store: Store) -> tuple[object, ...]:
     return store.receipts(), store.links(), store.first_seen([LINE]), store.last_complete("todo"), store.tombstone()
 
 
-FIRST_ANSWERS = ((receipt(1),), (Link(CARD, ISSUE, "title", NOW),), {LINE: NOW}, NOW, None)
+FIRST_ANSWERS = ((without_turns(receipt(1)),), (Link(CARD, ISSUE, "title", NOW),), {LINE: NOW}, NOW, None)
 
 
 def test_a_database_of_the_first_version_keeps_everything_and_learns_to_remember(first_version: Path) -> None:
@@ -207,7 +231,7 @@ def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
         with open_store(tmp_path, NOW) as store:
             for number, slot in enumerate((NOW, NOW + 10 * MINUTE, NOW + 10 * MINUTE, None)):
-                store.add_receipt(replace(receipt(number), slot=slot))
+                add_receipt_as_then(store, replace(receipt(number), slot=slot))
             store.put_rounds([ROUNDS])
             store.add_log([LOG_ENTRY])
     assert facts(tmp_path / "state.db")[0] == 2
@@ -240,19 +264,100 @@ def test_B3_looking_at_a_database_from_before_slots_counted_tells_its_slots_and_
     assert (second_version / "state.db").read_bytes() == before
 
 
-@pytest.mark.parametrize("table", ["clocks", "outbox", "misses", "sqlite_sequence"])
-def test_a_database_of_this_version_without_one_of_its_tables_is_damaged(directory: Path, table: str) -> None:
+@pytest.fixture
+def third_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory as the heartbeat before the one that starts turns made and used it."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:3])
+        with open_store(tmp_path, NOW) as store:
+            add_receipt_as_then(store, receipt(1))
+            add_receipt_as_then(store, replace(receipt(2), slot=NOW))
+            store.put_incident(INCIDENT)
+            store.enqueue([ENTRY])
+            store.note_misses([MISS])
+    assert facts(tmp_path / "state.db")[0] == 3
+    assert not {"attempts", "breakers", "letters"} & facts(tmp_path / "state.db")[1]
+    return tmp_path
+
+
+def third_answers(store: Store) -> tuple[object, ...]:
+    return store.receipts(), store.incidents(), store.entries(), store.misses()
+
+
+THIRD_ANSWERS = (
+    (without_turns(replace(receipt(2), slot=NOW)), without_turns(receipt(1))),
+    (INCIDENT,),
+    (ENTRY,),
+    (MISS,),
+)
+
+
+def test_X6_a_database_from_before_turns_keeps_everything_and_learns_to_start_them(third_version: Path) -> None:
+    with open_store(third_version, NOW) as store:
+        assert third_answers(store) == THIRD_ANSWERS
+        assert (store.attempts(), store.breakers(), store.letters()) == ((), {}, ())
+        assert store.add_attempt(ATTEMPT)
+        store.put_breaker(BREAKER)
+        store.put_letter(LETTER)
+        store.add_receipt(receipt(3))
+    with open_store(third_version, NOW) as store:
+        assert (store.attempts(), store.breakers(), store.letters()) == ((ATTEMPT,), {"anthropic": BREAKER}, (LETTER,))
+        assert store.last_receipt("coo") == receipt(3)
+        assert not store.add_attempt(replace(ATTEMPT, id="another")), "the indexes came along"
+    assert facts(third_version / "state.db")[0] == len(MIGRATIONS)
+
+
+def test_B3_looking_at_a_database_from_before_turns_finds_none_and_changes_nothing(third_version: Path) -> None:
+    before = (third_version / "state.db").read_bytes()
+    with open_store_read_only(third_version) as store:
+        assert third_answers(store) == THIRD_ANSWERS
+        assert (store.attempts(refs=[CARD]), store.breakers(), store.letters()) == ((), {}, ())
+        assert (store.attempt("any"), store.letter("any")) == (None, None)
+        with pytest.raises(StateError, match="reading only"):
+            store.add_attempt(ATTEMPT)
+    assert (third_version / "state.db").read_bytes() == before
+
+
+def test_the_heartbeat_before_turns_refuses_a_database_with_turns(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (directory / "state.db").read_bytes()
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS[:3])
+    for opened in (partial(open_store, directory, NOW), partial(open_store_read_only, directory)):
+        with pytest.raises(StateError, match="written by a newer heartbeat"):
+            opened()
+    assert (directory / "state.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("TABLE", "clocks"),
+        ("TABLE", "outbox"),
+        ("TABLE", "misses"),
+        ("TABLE", "attempts"),
+        ("TABLE", "attempt_refs"),
+        ("TABLE", "breakers"),
+        ("TABLE", "letters"),
+        ("INDEX", "attempts_unfinished"),
+        ("INDEX", "attempt_refs_unfinished"),
+        ("TRIGGER", "attempt_ended"),
+        ("TRIGGER", "attempt_forgotten"),
+        ("", "sqlite_sequence"),
+    ],
+)
+def test_a_database_of_this_version_without_a_part_of_its_own_is_damaged(directory: Path, kind: str, name: str) -> None:
     with sqlite3.connect(directory / "state.db") as connection:
-        if table.startswith("sqlite_"):
-            connection.execute("PRAGMA writable_schema = ON")
-            connection.execute("DELETE FROM sqlite_master WHERE name = ?", (table,))
+        if kind:
+            connection.execute(f"DROP {kind} {name}")
         else:
-            connection.execute(f"DROP TABLE {table}")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
     connection.close()
     with open_store(directory, NOW) as store:
         tombstone = store.tombstone()
         assert tombstone is not None
-        assert table in tombstone.reason
+        assert name in tombstone.reason
 
 
 def test_a_released_step_never_changes() -> None:
