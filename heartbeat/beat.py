@@ -6,6 +6,7 @@ B3a, S10); `rehearse` shows the same and does nothing. The clock is read by the 
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -16,7 +17,13 @@ from pathlib import Path
 from heartbeat.action import Voice
 from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
-from heartbeat.errors import StateError
+from heartbeat.dispatch.base import SpawnerBuilder
+from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
+from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.engines import build_spawner
+from heartbeat.dispatch.providers import failover_of
+from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
+from heartbeat.errors import StateError, UsageError
 from heartbeat.instants import CLOCK_SKEW
 from heartbeat.memory import Memory, Miss
 from heartbeat.notify.channels import open_channel
@@ -27,6 +34,7 @@ from heartbeat.plan import Acting, Plan, plan
 from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
 from heartbeat.record import record_beats, record_failure, record_judgement
+from heartbeat.render.values import command_line
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
@@ -57,6 +65,9 @@ class Peers:
     channel: Open = open_channel
     pause: Callable[[float], None] = time.sleep
     """Waits, in seconds."""
+    spawner: SpawnerBuilder = build_spawner
+    chance: Callable[[], float] = random.random
+    """A number from 0 up to 1, for jitter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,8 @@ class Beat:
     attention: tuple[Attention, ...] = ()
     deferred: str = ""
     missed: Miss | None = None
+    turn: Dispatched | None = None
+    """What was decided about starting the agent, and what came of it; None where the roster lets nobody be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ class Tick:
     plan: Plan = field(default_factory=Plan)
     carried: Carried = field(default_factory=Carried)
     delivered: Delivered | None = None
+    round: Round = field(default_factory=Round)
+    """What it did about agents' turns (rules X1 to X6)."""
     resting: Mapping[str, datetime] = field(default_factory=dict)
     """Who was asked for and is not due yet, and when it is; by agent id."""
     fenced: tuple[Fenced, ...] = ()
@@ -217,6 +232,7 @@ class _Room:
         )
         record_judgement(self.store, observation, planned, started)
         carried = self._carry_out(observation, deadline)
+        dispatched = self._dispatch(observation, deadline, carried)
         delivered = deliver(
             self.store,
             self.roster,
@@ -227,14 +243,39 @@ class _Room:
             open_channel=self.peers.channel,
             pause=self.peers.pause,
         )
-        beats = tuple(self._beat(observation, planned, agent, started, carried) for agent in self.agents)
+        beats = tuple(self._beat(observation, planned, agent, started, carried, dispatched) for agent in self.agents)
         shown = {beat.agent.id: beat.inbox for beat in beats}
         receipts = [beat.receipt for beat in beats if beat.receipt]
         kept = record_beats(self.store, self.roster, receipts, shown, self.clock(), self.stuck)
         beats = tuple(
             replace(beat, receipt=each.receipt, missed=each.missed) for beat, each in zip(beats, kept, strict=True)
         )
-        return Tick(observation, beats, planned, carried, delivered)
+        return Tick(observation, beats, planned, carried, delivered, dispatched)
+
+    def _dispatch(self, observation: Observation, deadline: Deadline, carried: Carried) -> Round:
+        """What ended is collected, and whoever has ready work is started (rules X1 to X6)."""
+        if is_idle(self.roster, self.store):
+            return Round()
+        try:
+            failover = failover_of(self.roster, self.environment)
+        except UsageError as error:
+            return unable(self.agents, str(error))
+        context = Context(
+            self.roster,
+            self.environment,
+            self.store,
+            self.locks,
+            self.clock,
+            deadline,
+            failover,
+            writer=self.peers.writer,
+            spawner=self.peers.spawner,
+            pause=self.peers.pause,
+            chance=self.peers.chance,
+            command=command_line(self.roster.path),
+        )
+        written = (*carried.done, *carried.conflicts, *carried.later, *carried.dead)
+        return play(context, observation, self.agents, {ref_of(entry) for entry in written})
 
     def _carry_out(self, observation: Observation, deadline: Deadline) -> Carried:
         return carry_out(
@@ -245,7 +286,7 @@ class _Room:
             clock=self.clock,
             deadline=deadline,
             build=self.peers.writer,
-            allowed=lambda entry: not self._paused(entry),
+            allowed=lambda entry: entry.key.startswith(GIVE_BACK) or not (is_claim(entry) or self._paused(entry)),
             withdrawn=lambda entry: self._withdrawn(observation, entry),
         )
 
@@ -257,7 +298,7 @@ class _Room:
     def _withdrawn(self, observation: Observation, entry: Entry) -> str:
         """Why a write of the rules is not wanted any more, whatever was planned once (rules R3a, T5, B7)."""
         write = entry.payload.get("write", {})
-        if write.get("voice") != Voice.RULE.value:
+        if write.get("voice") != Voice.RULE.value or entry.key.startswith(GIVE_BACK):
             return ""
         memory, charter = observation.judgement.memory, self.roster.charter()
         policy = charter.policy_for(str(entry.payload.get("owner", ["", ""])[1]))
@@ -268,12 +309,22 @@ class _Room:
             return f"held: {hold.why}"
         return ""
 
-    def _beat(self, observation: Observation, planned: Plan, agent: Agent, started: datetime, carried: Carried) -> Beat:
+    def _beat(
+        self,
+        observation: Observation,
+        planned: Plan,
+        agent: Agent,
+        started: datetime,
+        carried: Carried,
+        dispatched: Round,
+    ) -> Beat:
         own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
         talk = _talk_with(observation, agent)
         deferred = _deferred(talk, inbox(self.store, agent.id), planned, own)
         reasons = (*_extended(observation, own), *_done_for(agent, carried), *filter(None, (deferred,)))
-        receipt = beat_receipt(observation, agent, own, started, self.clock(), reasons)
+        turn = dispatched.dispatched.get(agent.id)
+        record = turn.record if turn is not None else {}
+        receipt = beat_receipt(observation, agent, own, started, self.clock(), reasons, record)
         return Beat(
             agent,
             own,
@@ -281,6 +332,7 @@ class _Room:
             inbox=inbox(self.store, agent.id, _INBOX, nudges=talk is None),
             attention=_attention(observation, self.store, agent),
             deferred=deferred,
+            turn=turn,
         )
 
 

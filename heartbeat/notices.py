@@ -107,6 +107,34 @@ TEXTS: Mapping[str, str] = {
     "gate_open": "它依赖的 {target} 未完成",
     "cycle_title": "循环依赖：{count} 个任务互相等待",
     "cycle": "这些任务互相等待，谁也无法开始：{names}。请去掉其中一个依赖。其他任务不受影响。",
+    # Of turns that heartbeat starts (rules X, F).
+    "letter_title": "任务进入死信：{title}",
+    "letter": (
+        "任务「{title}」（{name}），执行人 {owner}：没有提供方能完成它（{because}）。任务已放回待办，"
+        "将于 {due} 自动重试。查看：heartbeat dlq show {letter}"
+    ),
+    "poison_title": "任务被拒绝，进入死信：{title}",
+    "poison": (
+        "任务「{title}」（{name}），执行人 {owner}：请求本身被拒绝（{because}），换提供方也没有用。任务已放回待办，"
+        "将于 {due} 再试。请检查任务内容。查看：heartbeat dlq show {letter}"
+    ),
+    "letter_exhausted_title": "死信重试用尽，需要您决定：{title}",
+    "letter_exhausted": (
+        "任务「{title}」（{name}），执行人 {owner}：重试 {tries} 次仍未成功（{because}），不再自动重试。"
+        "重试：heartbeat dlq retry {letter}；放弃：heartbeat dlq drop {letter}"
+    ),
+    "breaker_title": "提供方已熔断：{provider}",
+    "breaker": (
+        "提供方 {provider} 连续失败（{because}），{until} 之前不再向它派发；之后先试一次。查看：heartbeat providers"
+    ),
+    "breaker_refused": (
+        "提供方 {provider} 拒绝请求（{because}）：请检查密钥与额度。{until} 之前不再向它派发；之后先试一次。"
+        "改好以后可立即恢复：heartbeat providers reset {provider}"
+    ),
+    "budget_title": "{agent} 今日派发预算已用完",
+    "budget": "{agent} 今日不再自动派发：{because}。明日 0 点（{timezone}）恢复；其他巡检照常。查看：heartbeat cost",
+    "hook_title": "完成钩子失败：{command}",
+    "hook": "任务「{title}」结束后运行的命令 {command} 试了 {attempts} 次仍失败：{because}。查看：heartbeat outbox list",
     "undone_title": "操作未能完成：{title}",
     "undone": (
         "对任务「{title}」（{name}）的操作 {operation} 试了 {attempts} 次仍未成功：{because}。"

@@ -24,8 +24,10 @@ def beat_receipt(
     started: datetime,
     ended: datetime,
     reasons: tuple[str, ...] = (),
+    dispatch: Mapping[str, object] | None = None,
 ) -> Receipt:
-    """The receipt of a beat that came to its end. `reasons` say what was done and what was left."""
+    """The receipt of a beat that came to its end. `reasons` say what was done and what was left, `dispatch` what was
+    decided about starting the agent (rule X1)."""
     seen = observation.sweep
     return _receipt(
         observation.roster,
@@ -37,6 +39,7 @@ def beat_receipt(
         buckets=own.buckets,
         rejected=tuple(_raw(rejected) for reading in seen.readings.values() for rejected in reading.rejected),
         reasons=reasons,
+        dispatch=dispatch,
     )
 
 
@@ -70,6 +73,7 @@ def _receipt(
     buckets: Mapping[str, int] | None = None,
     rejected: tuple[Mapping[str, object], ...] = (),
     reasons: tuple[str, ...] = (),
+    dispatch: Mapping[str, object] | None = None,
 ) -> Receipt:
     return Receipt(
         id=uuid.uuid4().hex,
@@ -86,6 +90,7 @@ def _receipt(
         version=__version__,
         host=socket.gethostname(),
         pid=os.getpid(),
+        dispatch=dict(dispatch or {}),
     )
 
 

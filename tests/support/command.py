@@ -10,12 +10,13 @@ import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from heartbeat.cli import main as command
 from heartbeat.cli import session
-from heartbeat.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,20 @@ def heartbeat(*words: str | Path, cwd: Path, **environment: str) -> Result:
     return Result(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
 
 
+_application = command.application
+
+
+@cache
+def _application_once() -> Any:
+    """The command's parsers know nothing of a call, and to build them takes longer than most calls do."""
+    return _application()
+
+
 def _run() -> int:
+    completing = "_HEARTBEAT_COMPLETE" in os.environ
     try:
-        main()
+        with patch.object(command, "application", _application if completing else _application_once):
+            command.main()
     except SystemExit as end:
         return int(end.code or 0)
     return 0

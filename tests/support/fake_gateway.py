@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,9 @@ from websockets.sync.server import Server, ServerConnection, serve
 from tests.support.automation_rules import Refused
 from tests.support.fake_automations import FakeAutomations
 from tests.support.fake_board import READS, BoardError, FakeBoard
+from tests.support.fake_turns import SCOPES as TURN_SCOPES
+from tests.support.fake_turns import WRITES as TURN_WRITES
+from tests.support.fake_turns import FakeTurns
 from tests.support.openclaw_sessions import FakeSessions
 
 VERSION = "2026.9.6"
@@ -102,6 +106,7 @@ class FakeGateway:
     def __post_init__(self) -> None:
         self.sessions = FakeSessions(self.board.present)
         self.automations = FakeAutomations(self.board.present, lambda: self.agents)
+        self.turns = FakeTurns(self.board.present, lambda: self.agents, self.sessions)
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -139,7 +144,11 @@ class FakeGateway:
         return [call.method for call in self.calls if call.ok and self._writes(call.method)]
 
     def answer(
-        self, method: str, params: Any, scopes: frozenset[str] = frozenset({"operator.admin"})
+        self,
+        method: str,
+        params: Any,
+        scopes: frozenset[str] = frozenset({"operator.admin"}),
+        connection: object = None,
     ) -> tuple[dict[str, Any] | None, Any, bool]:
         """Carries out one request: the error or None, the payload, and whether the answer is to be lost."""
         writes = self._writes(method)
@@ -147,7 +156,7 @@ class FakeGateway:
             if writes and self.meanwhile is not None:
                 happens, self.meanwhile = self.meanwhile, None
                 happens()
-            error, payload = self._result(method, params, scopes)
+            error, payload = self._result(method, params, scopes, connection)
             self.calls.append(Call(method, params, scopes, error is None))
             counts = writes and error is None and self.losing > 0
             self.losing -= counts
@@ -259,7 +268,7 @@ class FakeGateway:
             return
         method, params = frame.get("method", ""), frame.get("params")
         self._event(connection, "tick", {"ts": 1795226098032})
-        error, payload, lost = self.answer(method, params, scopes)
+        error, payload, lost = self.answer(method, params, scopes, connection)
         if lost:
             connection.close(1011)
             return
@@ -270,11 +279,20 @@ class FakeGateway:
             payload["cards"] = payload["cards"][:-1]
         text = json.dumps({"type": "res", "id": frame["id"], **response}, ensure_ascii=False)
         connection.send(text[:-1] if self.trouble is Trouble.CUT else text)
+        if method == "agent" and error is None and payload["status"] == "accepted":
+            self.turns.listen(payload["runId"], partial(self._tell_end, connection, frame["id"]))
         if self.after_read is not None and not self._writes(method):
             happens, self.after_read = self.after_read, None
             happens()
 
-    def _result(self, method: str, params: Any, scopes: frozenset[str]) -> tuple[dict[str, Any] | None, Any]:
+    def _tell_end(self, connection: ServerConnection, identifier: str, final: dict[str, Any]) -> None:
+        """The second response to the request that began a turn, for whoever is still there."""
+        with suppress(ConnectionClosed):
+            _send(connection, {"type": "res", "id": identifier, **final})
+
+    def _result(
+        self, method: str, params: Any, scopes: frozenset[str], connection: object
+    ) -> tuple[dict[str, Any] | None, Any]:
         needed = self._needed(method)
         implied = scopes | ({"operator.read"} if "operator.write" in scopes else set())
         if needed is not None and needed not in implied and "operator.admin" not in scopes:
@@ -287,8 +305,10 @@ class FakeGateway:
             except BoardError as refusal:
                 error: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
                 return (error | {"details": refusal.details} if refusal.details else error), None
-        if method in self.automations.methods:
+        if method in self.automations.methods or method in TURN_SCOPES:
             try:
+                if method in TURN_SCOPES:
+                    return None, self.turns.handle(method, given, scopes, connection)
                 return None, self.automations.methods[method].handle(given)
             except Refused as refused:
                 error = {"code": refused.code, "message": str(refused)}
@@ -323,11 +343,15 @@ class FakeGateway:
         """The scope that a method needs; an unknown one needs to be an administrator (contract 1.3)."""
         if method in self.automations.methods:
             return self.automations.methods[method].scope
+        if method in TURN_SCOPES:
+            return TURN_SCOPES[method]
         known = self._is_board_method(method) or method in ("health", *_CORE_READS)
         return _scope(method) if known else "operator.admin"
 
     def _writes(self, method: str) -> bool:
         """Whether it changes anything."""
+        if method in TURN_SCOPES:
+            return method in TURN_WRITES
         automation = self.automations.methods.get(method)
         return _scope(method) == "operator.write" if automation is None else automation.writes
 

@@ -82,6 +82,27 @@ class FakeSessions:
         self.put(key, spoken_at=at, lastActivityAt=at, **kept)
         self._said(key, at, text, {"senderIsOwner": False})
 
+    def turn_begins(self, key: str, at: int, text: str, mark: str) -> None:
+        """What a program had said by the method `agent`, while the agent has not ended its turn."""
+        known = self.records.get(key, {})
+        kept = {
+            name: known[name] for name in ("createdVia", "chatType", "lastActivityAt", "lastRunId") if name in known
+        }
+        self.put(key, active=True, spoken_at=at, **kept)
+        self.add(key, {"role": "user", "content": text, "timestamp": at, "idempotencyKey": mark, "__openclaw": {}})
+
+    def turn_ends(self, key: str, at: int, status: str, run: str) -> None:
+        ended = {"status": status, "hasActiveRun": False, "endedAt": at, "updatedAt": at, "lastRunId": run}
+        self.records[key] |= {**ended, "abortedLastRun": status == "killed"}
+        if status == "done":
+            self.records[key]["lastActivityAt"] = at
+
+    def add(self, key: str, message: dict[str, Any]) -> None:
+        """One message, with its number."""
+        said = self.messages.setdefault(key, [])
+        marks = {"senderIsOwner": False} if message["role"] == "user" else {}
+        said.append({**message, "__openclaw": {**marks, **message["__openclaw"], "seq": len(said) + 1}})
+
     def wait(self, key: str, at: int, text: str = "停一下", **marks: Any) -> None:
         """Something is said while a turn runs, and waits; or waited for a turn that was cut off."""
         message = {"role": "user", "content": text, "timestamp": at, "__openclaw": marks}

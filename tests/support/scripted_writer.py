@@ -233,7 +233,8 @@ class ScriptedSystem:
             self.claimants[item.ref] = write.agent
             self.claim_seconds[item.ref] = write.seconds
             yield self._happened(item.ref, now, EvidenceKind.CLAIMED)
-        if write.operation in _FREED and write.operation is not Operation.UNBLOCK:
+        moved_away = write.operation is Operation.MOVE and status is not Status.IN_PROGRESS
+        if moved_away or (write.operation in _FREED and write.operation is not Operation.UNBLOCK):
             self.claimants.pop(item.ref, None)
         if changed != item:
             self.items[item.ref] = changed

@@ -1,0 +1,177 @@
+"""Taking a task's items for an agent before its turn is asked for, and giving them back where it never began (rule X5).
+
+Both go through the outbox. A claim is carried out here and now or not at all: nobody may claim later, when the turn is
+long forgotten. What is given back is carried out as often as it takes, unless somebody works there meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from heartbeat.action import Expectation, Operation, Write
+from heartbeat.actions import carry_out, entry_of
+from heartbeat.attempt import Attempt
+from heartbeat.dispatch.context import Context
+from heartbeat.plan import Planned
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState
+from heartbeat.systems.writing import Writer
+from heartbeat.task import Item, Owner, OwnerKind, Ref, Status, Task
+
+CLAIM = "dispatch:claim:"
+"""How the keys of claims begin; nobody but the round that made them carries them out."""
+
+GIVE_BACK = "dispatch:back:"
+"""How the keys begin of what gives a claim back."""
+
+_TO_BE_CLAIMED = frozenset({Status.TODO, Status.IN_PROGRESS})
+_RUNTIMES = 2
+"""A claim lasts so many times the runtime limit (rule X5 asks for once): while there is progress the limit is extended
+(rule T4), and the board must not take the card away before our own ladder would."""
+_TURN = 20.0
+"""Seconds to wait for another process that carries writes out."""
+_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of claiming. `conflict` says that somebody else was quicker, `error` that a system could not be asked;
+    both are empty where every item is the agent's."""
+
+    conflict: str = ""
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not (self.conflict or self.error)
+
+
+def is_claim(entry: Entry) -> bool:
+    """Whether it is one that only its own round may carry out."""
+    return entry.key.startswith(CLAIM)
+
+
+def ref_of(entry: Entry) -> Ref:
+    """What a write in the outbox is about."""
+    source, id_ = entry.payload["write"]["ref"]
+    return Ref(source, id_)
+
+
+def claimable(task: Task, writers: dict[str, Writer | None]) -> tuple[Item, ...]:
+    """The task's items that can be taken for its agent: open ones, of sources that can be written to."""
+    return tuple(
+        item for item in task.items if item.status in _TO_BE_CLAIMED and _can_claim(writers.get(item.ref.source))
+    )
+
+
+def _can_claim(writer: Writer | None) -> bool:
+    return writer is not None and writer.can(Operation.CLAIM)
+
+
+def before(task: Task) -> tuple[tuple[Ref, Status], ...]:
+    """What giving back restores: where work had begun already, it goes back to todo, since it holds the agent's only
+    slot (rule X1)."""
+    return tuple((item.ref, Status.TODO) for item in task.items if item.status in _TO_BE_CLAIMED)
+
+
+def take(context: Context, attempt: Attempt, items: Sequence[Item]) -> Taken:
+    """Claims every item, each on a fresh look: still where it was, and no run on it (rules L6, T7)."""
+    limit = context.roster.agents[attempt.agent].policy.runtime_limit
+    owner = Owner(OwnerKind.AGENT, attempt.agent)
+    now = context.clock()
+    planned = [
+        Planned(
+            Write(
+                key=f"{CLAIM}{attempt.id}:{item.ref}",
+                ref=item.ref,
+                operation=Operation.CLAIM,
+                agent=attempt.agent,
+                seconds=_RUNTIMES * limit / timedelta(seconds=1),
+                expect=Expectation(statuses=frozenset({item.status}), owner=item.owner, no_run=True),
+            ),
+            attempt.task,
+        )
+        for item in items
+    ]
+    keys = context.store.enqueue([entry_of(each, owner, now) for each in planned])
+    entries = carry(context, keys)
+    if all(entry.state is EntryState.DONE for entry in entries):
+        return Taken()
+    drop(context, attempt, "the claim was not carried out in its own beat")
+    conflicts = [entry.error for entry in entries if entry.state is EntryState.CONFLICT]
+    if conflicts:
+        return Taken(conflict="; ".join(conflicts))
+    return Taken(error="; ".join(filter(None, (entry.error for entry in entries))) or "another process is writing")
+
+
+def carry(context: Context, keys: Iterable[str]) -> tuple[Entry, ...]:
+    """Carries these entries out, waiting for whoever is writing; as they stand afterwards."""
+    wanted = frozenset(keys)
+    patient = context.deadline.at_most(_TURN)
+    while wanted:
+        carried = carry_out(
+            context.store,
+            context.roster,
+            context.environment,
+            context.locks,
+            clock=context.clock,
+            deadline=context.deadline,
+            build=context.writer,
+            only=wanted,
+        )
+        if not carried.busy or patient.left() < _PAUSE:
+            break
+        context.pause(_PAUSE)
+    return tuple(entry for entry in map(context.store.entry, sorted(wanted)) if entry is not None)
+
+
+def drop(context: Context, attempt: Attempt, why: str) -> None:
+    """Takes back the claims of an attempt that were not carried out, or of which nobody knows."""
+    for ref in attempt.refs:
+        entry = context.store.entry(f"{CLAIM}{attempt.id}:{ref}")
+        if entry is not None and entry.state in UNFINISHED:
+            context.store.settle_entry(entry.key, EntryState.DROPPED, context.clock(), error=why)
+
+
+def back_entries(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
+    """What gives an attempt's task back: the claim goes, the items are as they were (rule X5), unless a run is active.
+
+    Called where the attempt ends, inside the transaction that says so.
+    """
+    owner, now = Owner(OwnerKind.AGENT, attempt.agent), context.clock()
+    planned = [
+        Planned(
+            Write(
+                key=f"{GIVE_BACK}{attempt.id}:{ref}",
+                ref=ref,
+                operation=Operation.MOVE,
+                status=status,
+                agent=attempt.agent,
+                expect=Expectation(statuses=frozenset({Status.IN_PROGRESS}), owner=owner, no_run=True),
+            ),
+            attempt.task,
+        )
+        for ref, status in attempt.before
+    ]
+    return tuple(entry_of(each, owner, now) for each in planned)
+
+
+def returned(context: Context, attempt: Attempt) -> tuple[Ref, ...]:
+    """What of an attempt's task is on record to be given back."""
+    known = (context.store.entry(f"{GIVE_BACK}{attempt.id}:{ref}") for ref in attempt.refs)
+    return tuple(ref_of(entry) for entry in known if entry is not None)
+
+
+def finish_giving_back(context: Context) -> None:
+    """Carries out what gives claims back and is on record: of attempts that have ended just now, too."""
+    entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
+    carry(context, (entry.key for entry in entries if entry.key.startswith(GIVE_BACK)))
+
+
+def give_back(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
+    """Puts it on record, and does it as far as it can be done now; the next beat goes on with the rest."""
+    drop(context, attempt, "the turn was not started")
+    entries = back_entries(context, attempt)
+    context.store.enqueue(entries)
+    return carry(context, (entry.key for entry in entries))

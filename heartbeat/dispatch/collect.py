@@ -1,0 +1,133 @@
+"""Finding out what became of turns: by any later beat, once each, also after a crash (rules X2, X6, F1)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from heartbeat.attempt import UNSPAWNED, Attempt, Cause, Failure, Life, Outcome
+from heartbeat.dispatch.base import Going, Sighting
+from heartbeat.dispatch.claims import drop
+from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.settle import settle
+from heartbeat.instants import format_duration
+from heartbeat.provider import RUN_DEADLINE
+from heartbeat.systems.base import TransportError
+
+GRACE = timedelta(minutes=2)
+"""The engine ends a turn at its deadline by itself; so long after that heartbeat does."""
+
+_LEAST_TIME = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """`ended` are attempts that ended now, `running` those that go on. `unseen` says of which nothing could be learned,
+    and why, by dispatch id. `orphans` are those of `ended` that never came to ask for a turn."""
+
+    ended: tuple[Attempt, ...] = ()
+    running: tuple[Attempt, ...] = ()
+    unseen: tuple[tuple[Attempt, str], ...] = ()
+    orphans: tuple[Attempt, ...] = ()
+
+
+def collect(context: Context, held: Collection[str]) -> Collected:
+    """Looks at every attempt that has not ended. `held` are the agents whose locks the caller has: only theirs may be
+    looked at before they run, since nobody else can be starting them. Raises StateError."""
+    ended: list[Attempt] = []
+    running: list[Attempt] = []
+    unseen: list[tuple[Attempt, str]] = []
+    orphans: list[Attempt] = []
+    for attempt in context.store.attempts(unfinished=True):
+        if attempt.life is not Life.RUNNING and attempt.agent not in held:
+            running.append(attempt)
+            continue
+        if attempt.life in UNSPAWNED:
+            orphan = _orphaned(context, attempt)
+            orphans += [orphan] if orphan else []
+            continue
+        try:
+            found = look(context, attempt)
+        except TransportError as error:
+            unseen.append((attempt, str(error)))
+            continue
+        (ended if found.is_finished else running).append(found)
+        if found.is_finished and not found.was_turn:
+            orphans.append(found)
+    return Collected(tuple(ended), tuple(running), tuple(unseen), tuple(orphans))
+
+
+def look(context: Context, attempt: Attempt) -> Attempt:
+    """One attempt that was asked for, as it is now; collected where it has ended. Raises TransportError, StateError."""
+    spawner = context.engine(attempt.engine)
+    if spawner is None:
+        failure = Failure(Cause.NONE, f"the roster has no source {attempt.engine.value} any more", Outcome.LOST)
+        return _settled(context, attempt, Outcome.LOST, failure)
+    if context.deadline.left() < _LEAST_TIME:
+        return attempt
+    seen = spawner.look(attempt, context.deadline)
+    if seen.going is Going.RUNNING:
+        return _overdue(context, _known_to_run(context, attempt))
+    if seen.going is Going.ENDED:
+        return _collected(context, _known_to_run(context, attempt, keep=False), seen)
+    if attempt.life is Life.SPAWNING:
+        failure = Failure(Cause.ENGINE, "the request for the turn never arrived", Outcome.SPAWN_FAILED)
+        return _settled(context, attempt, Outcome.SPAWN_FAILED, failure)
+    failure = Failure(Cause.ENGINE, f"{attempt.engine.value} knows nothing of this turn any more", Outcome.LOST)
+    return _settled(context, attempt, Outcome.LOST, failure)
+
+
+def _orphaned(context: Context, attempt: Attempt) -> Attempt | None:
+    """Its beat ended before it asked for the turn: nothing was begun."""
+    drop(context, attempt, "the beat that planned it ended before it was carried out")
+    failure = Failure(Cause.NONE, "the beat that planned it ended before it asked for the turn", Outcome.ABORTED)
+    return settle(context, attempt, Outcome.ABORTED, failure=failure)
+
+
+def _known_to_run(context: Context, attempt: Attempt, *, keep: bool = True) -> Attempt:
+    """An attempt whose acceptance nobody heard, as one that was accepted; on record with `keep`."""
+    if attempt.life is not Life.SPAWNING:
+        return attempt
+    provider = context.failover_for(attempt.engine).named(attempt.provider)
+    lasting = provider.run_deadline if provider is not None else RUN_DEADLINE
+    accepted = attempt.spawned_at or context.clock()
+    known = replace(attempt, accepted_at=accepted, deadline=accepted + lasting)
+    if not keep:
+        return known
+    running = replace(known, life=Life.RUNNING)
+    if context.store.advance_attempt(running, attempt.life):
+        context.log(running, "dispatch-found", "the turn had been accepted although no answer came")
+        return running
+    return context.store.attempt(attempt.id) or running
+
+
+def _collected(context: Context, attempt: Attempt, seen: Sighting) -> Attempt:
+    outcome = seen.outcome or Outcome.COMPLETED
+    ended = settle(
+        context,
+        attempt,
+        outcome,
+        failure=seen.failure,
+        usage=seen.usage,
+        model=seen.model,
+        exit_code=seen.exit_code,
+    )
+    return ended or context.store.attempt(attempt.id) or attempt
+
+
+def _overdue(context: Context, attempt: Attempt) -> Attempt:
+    """A turn that its engine did not end at its deadline is stopped before anything else is begun (rule F1)."""
+    spawner = context.engine(attempt.engine)
+    if attempt.deadline is None or context.clock() < attempt.deadline + GRACE or spawner is None:
+        return attempt
+    lasted = format_duration(context.clock() - (attempt.accepted_at or attempt.planned_at))
+    if not spawner.abort(attempt, context.deadline):
+        context.log(attempt, "dispatch-overdue", f"it has run for {lasted} and could not be stopped")
+        return attempt
+    failure = Failure(Cause.COUNTS, f"stopped after {lasted}, past its deadline", Outcome.TIMED_OUT)
+    return _settled(context, attempt, Outcome.TIMED_OUT, failure)
+
+
+def _settled(context: Context, attempt: Attempt, outcome: Outcome, failure: Failure) -> Attempt:
+    return settle(context, attempt, outcome, failure=failure) or context.store.attempt(attempt.id) or attempt

@@ -1,0 +1,87 @@
+"""What a round of dispatch works with: the roster, the store, the ways to the world, and a clock."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from heartbeat.action import Message
+from heartbeat.actions import WriterBuilder
+from heartbeat.attempt import Attempt, Engine
+from heartbeat.deadline import Deadline
+from heartbeat.dispatch.base import Spawner, SpawnerBuilder
+from heartbeat.dispatch.engines import build_spawner
+from heartbeat.notify.roles import addressed
+from heartbeat.provider import Failover, Provider, Strategy
+from heartbeat.roster.model import Roster
+from heartbeat.store.port import LogEntry, Store
+from heartbeat.systems.registry import build_writer
+
+DISPATCH = "hb-"
+"""How every dispatch id begins."""
+
+
+RUNNING_AT_ONCE = 4
+"""Turns of the whole team at a time, where the roster says nothing else (rule X5)."""
+
+
+def new_id() -> str:
+    """A dispatch id: it names one turn for ever."""
+    return f"{DISPATCH}{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter; `identify` a new dispatch id.
+
+    `command` is how heartbeat is called in what agents are told.
+    """
+
+    roster: Roster
+    environment: Mapping[str, str]
+    store: Store
+    locks: Path
+    clock: Callable[[], datetime]
+    deadline: Deadline
+    failover: Failover
+    writer: WriterBuilder = build_writer
+    spawner: SpawnerBuilder = build_spawner
+    pause: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    identify: Callable[[], str] = new_id
+    command: str = "heartbeat"
+
+    def engine(self, engine: Engine) -> Spawner | None:
+        """The way to an engine; None where the roster has none."""
+        return self.spawner(engine, self.roster, self.environment)
+
+    def failover_for(self, engine: Engine) -> Failover:
+        """Who is asked, in which order: with Multica that is Multica itself, which has its own way with models."""
+        if engine is Engine.OPENCLAW:
+            return self.failover
+        first = next(iter(self.failover.enabled), Provider(engine.value))
+        alone = replace(first, name=engine.value, model="", enabled=True)
+        return Failover(Strategy.NATIVE, (alone,), self.failover.rules)
+
+    @property
+    def running_limit(self) -> int:
+        """How many turns may go on at once, of all agents (rule X5)."""
+        return int(self.roster.extra.get("limits", {}).get("running", RUNNING_AT_ONCE))
+
+    def log(self, attempt: Attempt, action: str, message: str, **details: Any) -> None:
+        """One line of the log about an attempt."""
+        about = {"dispatch": attempt.id, "provider": attempt.provider, "number": attempt.number, **details}
+        self.store.add_log(
+            [LogEntry(self.clock(), action, message, agent=attempt.agent, task=attempt.task, details=about)]
+        )
+
+    def tell(self, messages: Iterable[Message]) -> None:
+        """Puts messages into the outbox; each goes out once (rule L4)."""
+        now = self.clock()
+        self.store.enqueue(entry for message in messages for entry in addressed(message, self.roster, now))

@@ -1,0 +1,338 @@
+"""The round of dispatch within a beat: collect what ended, decide for each agent, start its turn (rules X1 to X6).
+
+Called by whoever holds the agents' locks. Nothing that an engine or a source does ends the round; it is told instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from heartbeat.action import Level, Message
+from heartbeat.attempt import Attempt, Engine
+from heartbeat.deadline import Deadline
+from heartbeat.dispatch.claims import claimable, finish_giving_back, give_back, ref_of, returned
+from heartbeat.dispatch.collect import Collected, collect
+from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.hooks import run_hooks
+from heartbeat.dispatch.letters import bury, withdraw_settled
+from heartbeat.dispatch.settle import chain_of
+from heartbeat.dispatch.start import Begun, Plan, Result, start
+from heartbeat.errors import UsageError
+from heartbeat.notices import harmless, say
+from heartbeat.observation import Observation
+from heartbeat.roster.model import Agent, Roster
+from heartbeat.rules import rounds
+from heartbeat.rules.budget import budget_of, day_began, day_ends, spent
+from heartbeat.rules.dispatching import Continue, Decision, Passed, Reason, Situation, Skip, Start, decide, record_of
+from heartbeat.rules.talk import talks
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, Store
+from heartbeat.systems.base import TransportError
+from heartbeat.systems.writing import Look, Writer
+from heartbeat.task import CLOSED, NOBODY, Owner, OwnerKind, Ref, Task
+from heartbeat.worklist import Standing, worklist
+
+_CANDIDATES = 3
+"""Tasks that are tried for one agent in one round, where somebody else is always quicker."""
+
+_LOOKS = 10.0
+"""Seconds to spend on reading a task's own words for the prompt; without them the turn is started all the same."""
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What a round did for one agent: the decision, and what came of it where a turn was to be started."""
+
+    agent: str
+    decision: Decision
+    begun: Begun | None = None
+
+    @property
+    def started(self) -> Attempt | None:
+        """The attempt whose turn goes on now, or may do so."""
+        if self.begun is not None and self.begun.result in (Result.RUNNING, Result.UNKNOWN):
+            return self.begun.attempt
+        return None
+
+    @property
+    def told(self) -> str:
+        """One line for people: what was decided, and how far it came."""
+        if self.begun is None or self.begun.result is Result.RUNNING:
+            return self.decision.told
+        return f"{self.decision.told}; {self.begun.result.value.replace('_', ' ')}: {self.begun.told}"
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """For the receipt: the decision (see rules/dispatching.py), `result`, `dispatch` and `error`."""
+        decided = record_of(self.decision)
+        if self.begun is None:
+            return {**decided, "result": None, "dispatch": None, "error": None}
+        last, told = self.begun.attempt, self.begun.told or None
+        result = self.begun.result.value
+        return {**decided, "result": result, "dispatch": last.id, "error": told, "provider": last.provider}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: what was collected, and what was done, by agent id."""
+
+    collected: Collected = field(default_factory=Collected)
+    dispatched: Mapping[str, Dispatched] = field(default_factory=dict)
+    hooks: tuple[Entry, ...] = ()
+
+
+def play(
+    context: Context, observation: Observation, agents: Sequence[Agent], touched: Collection[Ref] = frozenset()
+) -> Round:
+    """Collects for everybody, and starts what is due for these agents, whose locks the caller holds. Raises StateError.
+
+    `touched` are the refs that this beat has written to already.
+    """
+    collected = collect(context, {agent.id for agent in agents})
+    given_back = [ref for each in collected.ended for ref in returned(context, each)]
+    finish_giving_back(context)
+    _forget_finished(context, observation)
+    table = _Table(context, observation, collected, {*touched, *given_back})
+    dispatched = {agent.id: table.serve(agent) for agent in agents}
+    for orphan in collected.orphans:
+        taken = dispatched.get(orphan.agent)
+        if taken is None or taken.started is None or set(orphan.refs).isdisjoint(taken.started.refs):
+            give_back(context, orphan)
+    return Round(collected, dispatched, _hooks(context))
+
+
+def unable(agents: Sequence[Agent], why: str) -> Round:
+    """The round of a roster whose providers cannot be read: nobody is started, and nothing else waits for that."""
+    return Round(dispatched={agent.id: Dispatched(agent.id, Skip(Reason.DEGRADED, why)) for agent in agents})
+
+
+def is_idle(roster: Roster, store: Store) -> bool:
+    """Whether heartbeat has nothing to do with turns: the roster lets it start none, and none is left over."""
+    if any(agent.policy.dispatch != "none" for agent in roster.agents.values()):
+        return False
+    return not (store.attempts(unfinished=True) or store.entries(kind=EntryKind.HOOK, states=UNFINISHED, limit=1))
+
+
+def _hooks(context: Context) -> tuple[Entry, ...]:
+    return run_hooks(
+        context.store,
+        context.roster,
+        context.environment,
+        context.locks,
+        clock=context.clock,
+        deadline=context.deadline,
+    )
+
+
+def _forget_finished(context: Context, observation: Observation) -> None:
+    """Dead letters of tasks that are done with are no work for anybody."""
+    tasks = (standing.task for standing in observation.assessment.standings)
+    withdraw_settled(
+        context,
+        [ref for task in tasks if not task.closed for ref in task.refs],
+        observation.judgement.scene.complete,
+    )
+
+
+class _Table:
+    """Serves one agent after the other; what one takes is not there for the next."""
+
+    def __init__(self, context: Context, observation: Observation, collected: Collected, touched: set[Ref]) -> None:
+        self._context = context
+        self._observation = observation
+        self._collected = collected
+        self._touched = touched | set(_unfinished_writes(context))
+
+    def serve(self, agent: Agent) -> Dispatched:
+        served = Dispatched(agent.id, Skip(Reason.NO_WORK, "nothing is ready"))
+        for _ in range(_CANDIDATES):
+            decision = decide(self.situation(agent))
+            self._give_up(decision.passed)
+            if isinstance(decision, Skip):
+                self._tell(agent, decision)
+                return served if served.begun is not None else Dispatched(agent.id, decision)
+            served = self._start(agent, decision)
+            if served.begun is None or served.begun.result is not Result.CONFLICT:
+                return served
+            self._touched |= set(decision.task.refs)
+        return served
+
+    def situation(self, agent: Agent) -> Situation:
+        return situation_of(self._context, self._observation, agent, self._collected, frozenset(self._touched))
+
+    def _start(self, agent: Agent, decision: Continue | Start) -> Dispatched:
+        context, task = self._context, decision.task
+        plan = plan_of(context, agent, decision)
+        if isinstance(plan, Skip):
+            return Dispatched(agent.id, plan)
+        try:
+            message = message_of(context, self._observation, agent, plan)
+        except (UsageError, ValueError) as error:
+            told = f"the prompt cannot be made: {error}"
+            return Dispatched(agent.id, Skip(Reason.DEGRADED, told, passed=decision.passed))
+        begun = start(context, plan, message)
+        if isinstance(begun, Skip):
+            return Dispatched(agent.id, replace(begun, passed=decision.passed))
+        self._touched |= set(task.refs) if begun.result is not Result.RUNNING else set()
+        return Dispatched(agent.id, decision, begun)
+
+    def _give_up(self, passed: Sequence[Passed]) -> None:
+        """Chains that have come to an end that nobody has drawn the conclusion from, by a roster that changed."""
+        for each in passed:
+            attempts = self._context.store.attempts(refs=each.task.refs)
+            if each.give_up is None or not attempts:
+                continue
+            last = attempts[-1]
+            with self._context.store.transaction():
+                bury(self._context, last, chain_of(self._context, last), each.give_up)
+            give_back(self._context, last)
+
+    def _tell(self, agent: Agent, skip: Skip) -> None:
+        """A budget that is used up is told once a day."""
+        if skip.reason is not Reason.BUDGET:
+            return
+        context = self._context
+        name, zone = harmless(agent.id), context.roster.timezone
+        began = day_began(context.clock(), zone)
+        context.tell(
+            [
+                Message(
+                    key=f"budget/{agent.id}/{began.date().isoformat()}",
+                    to=("coo", "operator"),
+                    level=Level.WARNING,
+                    title=say("budget_title", agent=name),
+                    body=say("budget", agent=name, because=harmless(skip.told, 300), timezone=zone),
+                    owner=Owner(OwnerKind.AGENT, agent.id),
+                    creator=NOBODY,
+                )
+            ]
+        )
+
+
+def _unfinished_writes(context: Context) -> list[Ref]:
+    """What is about to be written to by somebody; what gives a claim back is no reason to wait for the next beat."""
+    entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
+    return [ref_of(entry) for entry in entries if "write" in entry.payload]
+
+
+def engine_of(agent: Agent) -> Engine:
+    """Who runs this agent's turns: the roster's word, and OpenClaw where it lets heartbeat start none by itself."""
+    return Engine.MULTICA if agent.policy.dispatch == Engine.MULTICA else Engine.OPENCLAW
+
+
+def situation_of(
+    context: Context,
+    observation: Observation,
+    agent: Agent,
+    collected: Collected | None = None,
+    touched: frozenset[Ref] = frozenset(),
+) -> Situation:
+    """Everything that the decision for one agent depends on, as it stands in the store and in what was seen."""
+    store, roster, now = context.store, context.roster, context.clock()
+    seen, scene = observation.judgement, observation.judgement.scene
+    own = worklist(observation.assessment, agent.id).standings
+    refs = {ref for standing in own for ref in standing.task.refs}
+    ended = collected.ended if collected is not None else ()
+    began, ends = day_began(now, roster.timezone), day_ends(now, roster.timezone)
+    today = store.attempts(agent=agent.id, since=began - _DAY)
+    return Situation(
+        now=now,
+        agent=agent.id,
+        policy=agent.policy,
+        standings=own,
+        memory=replace(seen.memory, holds=store.holds(), pauses=store.pauses(), rounds=store.rounds()),
+        presence=scene.presence,
+        in_use=scene.complete | scene.incomplete,
+        incomplete=scene.incomplete,
+        presence_unknown=scene.presence_unknown,
+        unknown_ids=scene.unknown_ids,
+        failover=context.failover_for(engine_of(agent)),
+        breakers=store.breakers(),
+        unfinished=store.attempts(unfinished=True),
+        attempts=store.attempts(refs=refs),
+        letters=store.letters(refs=refs),
+        talk=talks(scene.presence, roster.quiet_after_talk, now).get(agent.id),
+        ended=frozenset(name for each in ended for name in (each.id, each.run, each.session) if name),
+        touched=touched,
+        spent=spent(today, began, ends),
+        budget=budget_of(roster.extra.get("budget", {})),
+        day_ends=ends,
+        limit=context.running_limit,
+    )
+
+
+def plan_of(context: Context, agent: Agent, decision: Continue | Start) -> Plan | Skip:
+    """The decision as it is carried out. Skip where none of the task's records can be taken for the agent."""
+    from heartbeat.dispatch.prompt import session_key
+
+    task, engine = decision.task, engine_of(agent)
+    items = () if engine is Engine.MULTICA else claimable(task, _writers(context, task))
+    if engine is Engine.OPENCLAW and not items:
+        told = f"{task.items[0].key} cannot be claimed: none of its sources can be written to"
+        return Skip(Reason.DEGRADED, told, passed=decision.passed)
+    earlier = context.store.attempts(refs=task.refs)
+    session = next((each.session for each in reversed(earlier) if each.session), "") or session_key(task)
+    return Plan(
+        task=task,
+        agent=agent.id,
+        engine=engine,
+        session=session,
+        items=items,
+        continued=isinstance(decision, Continue),
+        letter=decision.letter,
+    )
+
+
+def message_of(context: Context, observation: Observation, agent: Agent, plan: Plan) -> str:
+    """The prompt (rule X4). Raises UsageError, ValueError."""
+    from heartbeat.dispatch.prompt import Brief, nonce, prompt_of, prompt_template  # Jinja is slow to import
+
+    task, memory = plan.task, observation.judgement.memory
+    standing = next((each for each in observation.assessment.standings if each.task is task), None)
+    used = rounds.together(task, memory.rounds)
+    provider = next(iter(context.failover_for(plan.engine).enabled), None)
+    brief = Brief(
+        task=task,
+        agent=agent,
+        now=context.clock(),
+        reasons=_reasons(standing),
+        looks=_looks(context, task),
+        attempts=context.store.attempts(refs=task.refs),
+        continued=plan.continued,
+        replayed=plan.letter is not None,
+        operator=context.roster.operator.name,
+        command=context.command,
+        run=provider.run_deadline if provider is not None else None,
+        rounds=used.used,
+        limit=rounds.limit_of(used, agent.policy),
+    )
+    return prompt_of(brief, nonce(), prompt_template())
+
+
+def _reasons(standing: Standing | None) -> tuple[str, ...]:
+    return standing.reasons if standing is not None else ()
+
+
+def _writers(context: Context, task: Task) -> dict[str, Writer | None]:
+    names = {ref.source for ref in task.refs} & context.roster.sources.keys()
+    return {name: context.writer(name, context.roster, context.environment) for name in names}
+
+
+def _looks(context: Context, task: Task) -> dict[Ref, Look]:
+    """The task's own words. What cannot be read now the agent reads itself."""
+    writers = _writers(context, task)
+    deadline: Deadline = context.deadline.at_most(_LOOKS)
+    found: dict[Ref, Look] = {}
+    for item in task.items:
+        writer = writers.get(item.ref.source)
+        if writer is None or item.status in CLOSED:
+            continue
+        try:
+            found[item.ref] = writer.look(item.ref, item.owner, deadline, context.clock())
+        except TransportError:
+            continue  # the prompt says where the words stand
+    return found

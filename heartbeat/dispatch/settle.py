@@ -1,0 +1,134 @@
+"""How an attempt ends: once, with everything that hangs on it, in one transaction (rules X6, F2 to F4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from heartbeat.action import Level, Message
+from heartbeat.attempt import Attempt, Cause, Failure, Life, Outcome, Usage
+from heartbeat.breaker import EVENT_OF, Breaker, Event, State, hear
+from heartbeat.dispatch.claims import back_entries
+from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.hooks import hook_entries
+from heartbeat.dispatch.letters import bury, delivered, put_back
+from heartbeat.instants import to_text
+from heartbeat.notices import harmless, say
+from heartbeat.rules.failover import Exhausted, chain, choose
+from heartbeat.task import NOBODY
+
+_ERROR = 2000
+"""Characters of an error that are kept."""
+
+
+def settle(
+    context: Context,
+    attempt: Attempt,
+    outcome: Outcome,
+    *,
+    failure: Failure | None = None,
+    usage: Usage | None = None,
+    model: str = "",
+    exit_code: int | None = None,
+    back: bool = False,
+) -> Attempt | None:
+    """Ends an attempt; None where somebody else had ended it, or moved it on, meanwhile.
+
+    The breakers hear of it, a chain that leads nowhere becomes a dead letter, hooks are put on record. With `back` the
+    task is given back also where no dead letter does that. Raises StateError.
+    """
+    now = context.clock()
+    ended = replace(
+        attempt,
+        life=Life.ENDED,
+        ended_at=now,
+        outcome=outcome,
+        cause=failure.cause if failure is not None else None,
+        error=failure.message[:_ERROR] if failure is not None else "",
+        usage=usage or attempt.usage,
+        model=model or attempt.model,
+        exit_code=exit_code,
+    )
+    with context.store.transaction():
+        if not context.store.advance_attempt(ended, attempt.life):
+            return None
+        _tell_breakers(context, ended, failure, now)
+        if outcome is Outcome.COMPLETED:
+            delivered(context, ended)
+        elif not _buried(context, ended, now):
+            if not ended.was_turn:
+                put_back(context, ended)
+            if back:
+                context.store.enqueue(back_entries(context, ended))
+        if ended.was_turn:
+            context.store.enqueue(hook_entries(context.roster, ended, now))
+        told = f"{outcome.value}{': ' if ended.error else ''}{ended.error}"
+        context.log(ended, "dispatch-ended", told, outcome=outcome.value, session=ended.session, model=ended.model)
+    return ended
+
+
+def chain_of(context: Context, attempt: Attempt) -> tuple[Attempt, ...]:
+    """The attempts on this task that belong together (see rules/failover.py)."""
+    store = context.store
+    return chain(store.attempts(refs=attempt.refs), store.letters(refs=attempt.refs))
+
+
+def _buried(context: Context, ended: Attempt, now: datetime) -> bool:
+    """Whether this was the last that could be tried."""
+    if ended.cause in (None, Cause.ENGINE, Cause.NONE):
+        return False
+    tried = chain_of(context, ended)
+    verdict = choose(context.failover_for(ended.engine), context.store.breakers(), tried, now)
+    if isinstance(verdict, Exhausted):
+        bury(context, ended, tried, verdict)
+        return True
+    return False
+
+
+def _tell_breakers(context: Context, ended: Attempt, failure: Failure | None, now: datetime) -> None:
+    """The provider's breaker hears how it ended; the engine's own of what is the engine's."""
+    cause = failure.cause if failure is not None else Cause.NONE
+    event = Event.SUCCESS if ended.outcome is Outcome.COMPLETED else EVENT_OF[cause]
+    began = ended.accepted_at or ended.planned_at
+    why, retry_after = ended.error, failure.retry_after if failure is not None else None
+    tell_breaker(context, ended.provider, event, now, dispatch=ended.id, why=why, retry_after=retry_after, began=began)
+    if cause is Cause.ENGINE or not ended.was_turn:
+        event = Event.FAILURE if cause is Cause.ENGINE else Event.ABANDONED
+        tell_breaker(context, ended.engine.value, event, now, dispatch=ended.id, why=why, began=began)
+
+
+def tell_breaker(
+    context: Context,
+    name: str,
+    event: Event,
+    now: datetime,
+    *,
+    dispatch: str,
+    why: str = "",
+    retry_after: float | None = None,
+    began: datetime | None = None,
+) -> None:
+    """Keeps what a breaker becomes, and tells people once when it opens. Called inside a transaction."""
+    rules = context.failover.rules
+    before = context.store.breakers().get(name, Breaker(name))
+    after = hear(before, event, now, rules, dispatch=dispatch, why=why, retry_after=retry_after, began=began)
+    if after == before:
+        return
+    context.store.put_breaker(after)
+    if after.state is State.OPEN and before.state is State.CLOSED:
+        context.tell([_opened(after, event)])
+
+
+def _opened(breaker: Breaker, event: Event) -> Message:
+    name = harmless(breaker.provider)
+    until = to_text(breaker.until) if breaker.until is not None else ""
+    kind = "breaker_refused" if event is Event.REFUSED else "breaker"
+    return Message(
+        key=f"breaker/{breaker.provider}/{to_text(breaker.changed_at) if breaker.changed_at else ''}",
+        to=("coo", "operator"),
+        level=Level.WARNING,
+        title=say("breaker_title", provider=name),
+        body=say(kind, provider=name, because=harmless(breaker.why, 300), until=until),
+        owner=NOBODY,
+        creator=NOBODY,
+    )

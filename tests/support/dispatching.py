@@ -1,0 +1,102 @@
+"""A team whose beats start turns: real beats and a real store over a scripted world and a stand-in engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, Failure
+from heartbeat.beat import Peers
+from heartbeat.dispatch.base import Spawner
+from heartbeat.dispatch.round import Dispatched
+from heartbeat.roster.model import Agent, Roster
+from heartbeat.task import Item, Owner, OwnerKind, Presence, Ref, Status
+from tests.support.engines import StandInSpawner
+from tests.support.items import NOW
+from tests.support.rosters import make_agent
+from tests.support.scripted_source import item
+from tests.support.team import Team
+
+MANAGED: Mapping[str, Any] = {
+    "failover": {"strategy": "managed", "open_after": 3},
+    "providers": tuple(
+        {
+            "name": name,
+            "model": f"{name}/m",
+            "priority": number,
+            "max_retries": 3,
+            "timeout": timedelta(seconds=30),
+            "run_deadline": timedelta(minutes=10),
+            "enabled": True,
+        }
+        for number, name in enumerate(("first", "second", "third"), start=1)
+    ),
+}
+"""Three providers, as a roster's `extra` holds them."""
+
+REFUSED = Failure(Cause.COUNTS, "connect ECONNREFUSED")
+"""What a provider's failure is that counts."""
+
+
+def worker(name: str, **changes: Any) -> Agent:
+    """An agent that heartbeat starts."""
+    agent = make_agent(name, "high_frequency")
+    return replace(agent, policy=replace(agent.policy, dispatch="openclaw", **changes))
+
+
+def card(name: str, owner: str, status: Status = Status.TODO, **changes: Any) -> Item:
+    """A card of an agent."""
+    began = {"started_at": NOW} if status is Status.IN_PROGRESS else {}
+    known = {"created_at": NOW - timedelta(days=1), "updated_at": NOW, "revision": "0", **began, **changes}
+    return item(name, f"Work on {name}", owner=Owner(OwnerKind.AGENT, owner), status=status, **known)
+
+
+@dataclass(slots=True)
+class DispatchTeam(Team):
+    """`engine` stands for OpenClaw. Agents with a running turn show on the board as the real ones do."""
+
+    engine: StandInSpawner = field(default_factory=StandInSpawner)
+    pauses: list[float] = field(default_factory=list)
+
+    @property
+    def peers(self) -> Peers:
+        def spawner(engine: Engine, roster: Roster, environment: Mapping[str, str]) -> Spawner:
+            return self.engine
+
+        return Peers(
+            self.world.source,
+            self.world.writer,
+            self.open_channel,
+            self.pauses.append,
+            spawner=spawner,
+            chance=lambda: 0.0,
+        )
+
+    def show_runs(self) -> None:
+        """The board tells of the turns that go on, as the next look reads it."""
+        board = self.world["workboard"]
+        orders = [turn.order.attempt for turn in self.engine.turns if turn.dispatch in self.engine.running]
+        board.presence = tuple(
+            Presence(each.agent, True, self.now, f"agent:{each.agent}:{each.session}") for each in orders
+        )
+
+    def dispatched(self, agent: str) -> Dispatched:
+        """The next beat of an agent, and what it did about starting it."""
+        self.show_runs()
+        return self.beat(agent).round.dispatched[agent]
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return self.store.attempts()
+
+    @property
+    def letters(self) -> tuple[DeadLetter, ...]:
+        return self.store.letters()
+
+    def status(self, name: str) -> Status:
+        return self.world["workboard"].items[Ref("workboard", name)].status
+
+    def claimant(self, name: str) -> str:
+        return self.world["workboard"].claimants.get(Ref("workboard", name), "")

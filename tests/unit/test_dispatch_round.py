@@ -1,0 +1,194 @@
+"""What one beat does about starting its agents (rules X1, X5, X6, F1, F4)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from heartbeat.attempt import Cause, Failure, LetterState, Life, Outcome
+from heartbeat.breaker import Breaker, State
+from heartbeat.dispatch.start import Result
+from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
+from heartbeat.task import Status
+from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
+from tests.support.engines import Answer, Fail, Hang, LoseAnswer, StandInSpawner
+from tests.support.rosters import make_agent
+from tests.support.scripted_writer import Fault, ScriptedSystem, ScriptedWorld
+
+
+def team(folder: Path, *items: object, engine: StandInSpawner | None = None, **extra: object) -> DispatchTeam:
+    world = ScriptedWorld(ScriptedSystem(*items))  # type: ignore[arg-type]
+    return DispatchTeam(world, folder, (worker("a"), worker("b")), engine=engine or StandInSpawner(), extra=extra)
+
+
+def test_X1_ready_work_is_claimed_and_its_agent_started_and_the_turn_collected_by_a_later_beat(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(Hang()))
+    first = group.dispatched("a")
+    assert isinstance(first.decision, Start)
+    [attempt] = group.attempts
+    assert attempt.life is Life.RUNNING
+    assert group.claimant("c1") == "a"
+    assert group.status("c1") is Status.IN_PROGRESS
+    second = group.dispatched("a")
+    assert isinstance(second.decision, Skip)
+    assert second.decision.reason is Reason.BUSY
+    group.engine.finish(attempt.id)
+    third = group.dispatched("a")
+    assert group.attempts[0].outcome is Outcome.COMPLETED
+    assert isinstance(third.decision, Continue)
+
+
+def failure(cause: Cause, message: str = "", outcome: Outcome = Outcome.FAILED) -> Failure:
+    return Failure(cause, message or cause.value, outcome)
+
+
+def test_X5_a_spawn_that_nobody_takes_gives_the_claim_back_and_the_card_its_earlier_status(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"))
+    group.engine.down = True
+    found = group.dispatched("a")
+    assert found.begun is not None
+    assert found.begun.result is Result.FAILED
+    assert group.status("c1") is Status.TODO
+    assert group.claimant("c1") == ""
+    [attempt] = group.attempts
+    assert (attempt.outcome, attempt.cause, attempt.tries) == (Outcome.SPAWN_FAILED, Cause.ENGINE, 4)
+    assert group.pauses == [1.0, 2.0, 4.0]
+    assert group.store.breakers()["openclaw"].failures == 1
+    assert "native" not in group.store.breakers()
+    group.engine.down = False
+    assert group.dispatched("a").begun.result is Result.RUNNING  # type: ignore[union-attr]
+
+
+def test_F1_a_turn_that_ended_badly_is_followed_on_the_same_provider_and_then_on_the_next(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    group.engine.always("first", Fail(REFUSED))
+    group.engine.always("second", Answer())
+    group.every = timedelta(seconds=30)
+    for _ in range(5):
+        group.dispatched("a")
+    assert [each.provider for each in group.attempts] == ["first", "first", "first", "second", "second"]
+    assert [each.outcome for each in group.attempts[:4]] == [Outcome.FAILED] * 3 + [Outcome.COMPLETED]
+    assert [each.model for each in group.attempts[:4]] == ["first/m"] * 3 + ["second/m"]
+    assert len({each.session for each in group.attempts}) == 1
+    assert group.store.breakers()["first"].state is State.OPEN
+
+
+def test_F3_a_401_goes_straight_to_the_next_provider_and_people_are_told_once(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    group.engine.always("first", Fail(failure(Cause.REFUSES, "401")))
+    group.every = timedelta(seconds=30)
+    for _ in range(3):
+        group.dispatched("a")
+    assert [each.provider for each in group.attempts] == ["first", "second", "second"]
+    told = [each for each in group.store.entries() if each.key.startswith("breaker/first")]
+    assert len({each.key for each in told}) == len(told) > 0
+
+
+def test_F3_a_429_cools_its_provider_down_and_counts_as_no_failure(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    group.engine.always("first", Fail(failure(Cause.COOLS, "429", Outcome.RATE_LIMITED)))
+    group.every = timedelta(seconds=10)
+    group.dispatched("a")
+    group.dispatched("a")
+    assert [each.provider for each in group.attempts][:2] == ["first", "second"] or group.attempts[
+        1
+    ].provider == "first"
+    assert group.store.breakers()["first"].failures == 0
+
+
+def test_F4_when_all_providers_fail_the_task_becomes_a_dead_letter_and_is_replayed_when_it_is_due(
+    tmp_path: Path,
+) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    for name in ("first", "second", "third"):
+        group.engine.always(name, Fail(REFUSED))
+    group.every = timedelta(seconds=10)
+    while not group.letters:
+        group.dispatched("a")
+    [letter] = group.letters
+    assert letter.state is LetterState.WAITING
+    assert group.status("c1") is Status.TODO
+    assert group.claimant("c1") == ""
+    assert group.engine.running == []
+    started = len(group.attempts)
+    found = group.dispatched("a")
+    assert isinstance(found.decision, Skip)
+    assert found.decision.reason is Reason.DEAD_LETTER
+    for name in ("first", "second", "third"):
+        group.engine.always(name, Answer())
+    group.pass_time(timedelta(minutes=6))
+    found = group.dispatched("a")
+    assert isinstance(found.decision, Start)
+    assert len(group.attempts) == started + 1
+    states = [group.letters[0].state]
+    group.dispatched("a")
+    states.append(group.letters[0].state)
+    assert states == [LetterState.REPLAYING, LetterState.REPLAYED]
+
+
+def test_F4_a_task_that_is_refused_itself_is_a_dead_letter_at_once_and_nobody_is_blamed(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    group.engine.always("first", Fail(failure(Cause.TASK, "400")))
+    group.dispatched("a")
+    found = group.dispatched("a")
+    [letter] = group.letters
+    assert letter.poison
+    assert isinstance(found.decision, Skip)
+    assert len(group.attempts) == 1
+    assert group.store.breakers().get("first", Breaker("first")).failures == 0
+
+
+def test_X5_never_more_turns_at_once_than_the_roster_allows(tmp_path: Path) -> None:
+    group = team(
+        tmp_path, card("c1", "a"), card("c2", "b"), engine=StandInSpawner(Hang(), Hang()), limits={"running": 1}
+    )
+    group.beat("a", "b")
+    assert len(group.engine.running) == 1
+    skipped = next(each for each in group.beat("a", "b").round.dispatched.values() if isinstance(each.decision, Skip))
+    assert skipped.decision.reason in (Reason.LIMIT, Reason.BUSY)  # type: ignore[union-attr]
+
+
+def test_X6_an_answer_that_never_came_is_asked_for_again_under_the_same_id_and_makes_one_turn(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(LoseAnswer(Hang())))
+    group.dispatched("a")
+    assert len(group.engine.started) == 1
+    [attempt] = group.attempts
+    assert attempt.id == group.engine.started[0]
+    assert attempt.life is Life.RUNNING
+
+
+def test_X1_work_in_progress_is_continued_before_new_work_is_claimed(tmp_path: Path) -> None:
+    group = team(tmp_path, card("new", "a"), card("old", "a", Status.IN_PROGRESS))
+    found = group.dispatched("a")
+    assert isinstance(found.decision, Continue)
+    assert found.decision.task.key == "workboard:old"
+    assert group.status("new") is Status.TODO
+
+
+def test_X1_a_task_that_somebody_else_takes_meanwhile_is_left_and_the_next_one_is_started(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), card("c2", "a"))
+    board = group.world["workboard"]
+    board.fail_writes(Fault.CONFLICT)
+    found = group.dispatched("a")
+    assert found.begun is not None
+    assert found.begun.result is Result.RUNNING
+    assert [each.outcome for each in group.attempts] == [Outcome.ABORTED, None]
+    assert group.attempts[1].task == "workboard:c2"
+
+
+def test_X1_with_dispatch_none_nothing_is_started_and_nothing_is_recorded_of_it(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "coo"))
+    group.agents = (make_agent("coo", "high_frequency"),)
+    done = group.beat("coo")
+    assert done.round.dispatched == {}
+    assert done.beats[0].receipt is not None
+    assert done.beats[0].receipt.dispatch == {}
+    assert group.attempts == ()
+
+
+def test_X1_why_nothing_was_started_stands_in_the_receipt(tmp_path: Path) -> None:
+    group = team(tmp_path)
+    [beat] = group.beat("a").beats
+    assert beat.receipt is not None
+    assert beat.receipt.dispatch["decision"] == "skip"
+    assert beat.receipt.dispatch["reason"] == "no_work"
