@@ -43,9 +43,9 @@ comments fit. What is first in `_document` is cut last."""
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """All that a prompt says. `reasons` are the standing's, `looks` the newest look at each item, `attempts` the
-    earlier turns on the task, oldest first. `continued`: the task was in progress already (rule X1); `replayed`: it
-    comes out of a dead letter (rule F4).
+    """All that a prompt says. `reasons` are the standing's, `looks` the newest look at each item, `attempts` those of
+    the task, oldest first, of which the ones that have ended are told. `continued`: the task was in progress already
+    (rule X1); `replayed`: it comes out of a dead letter (rule F4).
 
     `operator` is the name of the person in charge, `command` the command line that finds the roster (see
     render.command_line). `run` is how long the turn may last; `rounds` are those the task has used, of `limit`.
@@ -67,9 +67,14 @@ class Brief:
     """None for the policy's own limit."""
 
     @property
+    def earlier(self) -> tuple[Attempt, ...]:
+        """The attempts that have ended: the one that this prompt is for may be on record already."""
+        return tuple(each for each in self.attempts if each.is_finished)
+
+    @property
     def number(self) -> int:
         """Which attempt of the task this is, from 1."""
-        return 1 + max((each.number for each in self.attempts), default=0)
+        return 1 + max((each.number for each in self.earlier), default=0)
 
     @property
     def round_limit(self) -> int:
@@ -208,7 +213,7 @@ def _source_word(source: str) -> str:
 
 
 def _why(brief: Brief) -> str:
-    last = brief.attempts[-1] if brief.attempts else None
+    last = brief.earlier[-1] if brief.earlier else None
     if brief.replayed:
         return "此前的尝试都没有成功，现在到了重试的时间"
     if last is not None and last.outcome is not None and last.outcome is not Outcome.COMPLETED:
@@ -243,7 +248,7 @@ def _document(brief: Brief, room: Room) -> dict[str, Any]:
         "must_haves": [room.take(line, _LINE) for line in _must_haves(notes)],
         "reasons": [room.take(each, _LINE) for each in brief.reasons[:_REASONS]],
         "notes": [room.take(each, _NOTES) for each in notes],
-        "attempts": [_attempt(each, room) for each in brief.attempts[-_ATTEMPTS:]],
+        "attempts": [_attempt(each, room) for each in brief.earlier[-_ATTEMPTS:]],
         "said": _said(brief.looks, task.refs, room),
     }
 
@@ -270,7 +275,7 @@ def _origin(item: Item, brief: Brief, room: Room) -> dict[str, str]:
 
 def _attempt(attempt: Attempt, room: Room) -> dict[str, Any]:
     ended = attempt.ended_at or attempt.planned_at
-    outcome = _OUTCOME_WORDS[attempt.outcome] if attempt.outcome else "未结束"
+    outcome = _OUTCOME_WORDS[attempt.outcome] if attempt.outcome else "不明"
     error = room.take(attempt.error, _LINE)
     told = {"number": attempt.number, "at": to_text(ended), "outcome": outcome}
     return {**told, "error": error} if error else told

@@ -43,12 +43,12 @@ class TemplateFile:
     digest: str
 
 
-def default_template() -> Path:
-    """The template that comes with heartbeat: in an installed package its own, in a checkout the repository's."""
-    packaged = Path(str(files("heartbeat").joinpath("templates", FILE_NAME)))
+def default_template(name: str = FILE_NAME) -> Path:
+    """A template that comes with heartbeat: in an installed package its own, in a checkout the repository's."""
+    packaged = Path(str(files("heartbeat").joinpath("templates", name)))
     if packaged.is_file():
         return packaged
-    repository = Path(__file__).resolve().parents[2] / "templates" / FILE_NAME
+    repository = Path(__file__).resolve().parents[2] / "templates" / name
     if repository.is_file():
         return repository
     raise UsageError(

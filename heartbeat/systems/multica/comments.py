@@ -6,10 +6,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from heartbeat.action import Output, Voice, signature, signed
 from heartbeat.instants import not_after, parse_instant
+from heartbeat.systems.writing import Said, latest
 from heartbeat.task import Evidence, EvidenceKind, Ref
 
 NOTE = "/note"
@@ -17,24 +19,31 @@ NOTE = "/note"
 
 _OUTPUTS = "📎"
 _LINE = 300
+_SHORT_ID = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Comments:
-    """An issue's comments, as evidence in order of time. `notes` maps the marker of each of ours to its comment."""
+    """An issue's comments, as evidence in order of time. `notes` maps the marker of each of ours to its comment; `said`
+    is what the newest of them say."""
 
     ids: frozenset[str] = frozenset()
     evidence: tuple[Evidence, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    said: tuple[Said, ...] = field(default=(), repr=False)
 
 
-def read_comments(rows: Iterable[Any], ref: Ref, now: datetime) -> Comments:
-    """What the API's comments tell. One without an id cannot be told from another and is passed over.
+def read_comments(
+    rows: Iterable[Any], ref: Ref, now: datetime, agents: Mapping[str, str] = MappingProxyType({})
+) -> Comments:
+    """What the API's comments tell. One without an id cannot be told from another and is passed over. `agents` maps
+    Multica agent UUIDs in lower case to roster ids.
 
     What the server itself says (that a stage has ended, say) is its own housekeeping; all else is somebody's word.
     """
     evidence: list[Evidence] = []
     notes: dict[str, str] = {}
+    said: list[Said] = []
     for row in rows:
         if not isinstance(row, Mapping) or not row.get("id"):
             continue
@@ -45,8 +54,23 @@ def read_comments(rows: Iterable[Any], ref: Ref, now: datetime) -> Comments:
         kind = EvidenceKind.SWEEP if row.get("author_type") == "system" else EvidenceKind.COMMENT
         own = ours is not None and ours[0] is Voice.RULE
         evidence.append(Evidence(ref, at or now, kind, identity, own))
+        said.append(Said.of(_author(row, agents), at, _words(row.get("content"), ours is not None)))
     evidence.sort(key=lambda each: each.at)
-    return Comments(frozenset(each.id for each in evidence), tuple(evidence), notes)
+    return Comments(frozenset(each.id for each in evidence), tuple(evidence), notes, latest(said))
+
+
+def _author(row: Mapping[str, Any], agents: Mapping[str, str]) -> str:
+    """A roster id where the roster has the agent, else the kind of author and the beginning of its id."""
+    kind, identity = str(row.get("author_type") or ""), str(row.get("author_id") or "").lower()
+    if kind == "agent" and identity in agents:
+        return agents[identity]
+    return kind if kind == "system" else f"{kind} {identity[:_SHORT_ID]}".strip()
+
+
+def _words(content: object, is_note: bool) -> str:
+    """What a comment says, without the word by which a note of ours wakes nobody."""
+    text = content if isinstance(content, str) else ""
+    return text.lstrip()[len(NOTE) :] if is_note else text
 
 
 def note(text: str, marker: str, voice: Voice) -> str:

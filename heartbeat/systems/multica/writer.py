@@ -31,7 +31,7 @@ from heartbeat.systems.multica.issues import SOURCE, active_runs, status_of, tra
 from heartbeat.systems.multica.orders import OPERATIONS, Order, is_assigned, order_of, starts_run
 from heartbeat.systems.multica.ownership import View, own_changes, revision_number, with_own_edit
 from heartbeat.systems.multica.source import chosen_transport, live_transports
-from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Written
+from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Written, shortened
 from heartbeat.task import NOBODY, EvidenceKind, Item, Owner, OwnerKind, Ref, Status
 
 
@@ -109,7 +109,7 @@ class IssueWriter:
     def _look(self, channel: Channel, access: Access, ref: Ref, owner: Owner, now: datetime) -> IssueLook:
         """The record is read last, so that a change is bound to what is newest; what was said between the first and
         the last reading then counts as a change by somebody else."""
-        comments = read_comments(access.comments(ref.id), ref, now)
+        comments = read_comments(access.comments(ref.id), ref, now, self._agents)
         runs = access.runs(ref.id, self._uuid(owner))
         record = access.issue(ref.id)
         squads = access.squads() if record.get("assignee_type") == "squad" else None
@@ -128,6 +128,8 @@ class IssueWriter:
             claimant=_claimant(item),
             active=self._is_active(ref, owner, runs),
             markers=frozenset(comments.notes),
+            notes=_description(record),
+            said=comments.said,
             channel=channel,
             record=record,
             comments=comments,
@@ -301,6 +303,11 @@ def _each_once(runs: Runs) -> list[Any] | None:
         return None
     rows = [row for row in (*(runs.of_issue or ()), *(runs.of_workspace or ())) if isinstance(row, Mapping)]
     return list({str(row.get("id") or repr(row)): row for row in rows}.values())
+
+
+def _description(record: Mapping[str, Any]) -> str:
+    text = record.get("description")
+    return shortened(text) if isinstance(text, str) else ""
 
 
 def _claimant(item: Item) -> str:

@@ -12,14 +12,24 @@ from datetime import datetime
 from typing import Any
 
 from heartbeat.action import signature
+from heartbeat.instants import parse_instant
 from heartbeat.systems.base import FailureKind, Fetched, TransportError
 from heartbeat.systems.openclaw.evidence import trail_of
 from heartbeat.systems.openclaw.owners import Team, is_live
 from heartbeat.systems.openclaw.shape import Malformed, listed, mapping, text_or_none
 from heartbeat.systems.openclaw.workboard import translate
+from heartbeat.systems.writing import Said, latest, shortened
 from heartbeat.task import Evidence, Item, Status
 
 _ARTIFACT = re.compile(r"hb-([0-9a-f]{12})-[0-9]+")
+
+_REMARKS = (
+    ("comments", "", "body", "createdAt"),
+    ("attempts", "attempt", "error", "endedAt"),
+    ("proof", "proof", "note", "createdAt"),
+    ("workerLogs", "worker", "message", "createdAt"),
+)
+"""Lists of a card in which somebody says something: whom it counts as, the text, and when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,21 @@ class Card:
         """Ids of its events, the last one being that of the last write."""
         return tuple(str(each.get("id")) for each in listed(self.record, "events") if isinstance(each, Mapping))
 
+    @property
+    def description(self) -> str:
+        notes = self.record.get("notes")
+        return shortened(notes) if isinstance(notes, str) else ""
+
+    @property
+    def remarks(self) -> tuple[Said, ...]:
+        """What was said on it, and what its earlier attempts left: WorkBoard keeps no authors (contract 1.1)."""
+        return latest(
+            Said.of(author, parse_instant(entry.get(dated)), entry[text])
+            for name, author, text, dated in _REMARKS
+            for entry in self._entries(name)
+            if isinstance(entry, Mapping) and isinstance(entry.get(text), str)
+        )
+
     def comments_of(self, marker: str) -> frozenset[str]:
         """Ids of the comments that bear a marker."""
         return frozenset(str(identifier) for identifier, found in self._signed() if found == marker)
@@ -122,6 +147,11 @@ class Card:
             found = _ARTIFACT.fullmatch(identifier) if isinstance(identifier, str) else None
             if found is not None:
                 yield found.group(1)
+
+    def _entries(self, name: str) -> Sequence[Any]:
+        """A list of the card's; what is none is nobody's word, and no reason not to write to the card."""
+        entries = self._metadata.get(name)
+        return entries if isinstance(entries, list) else ()
 
     @property
     def _metadata(self) -> Mapping[str, Any]:

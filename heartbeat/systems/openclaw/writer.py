@@ -83,7 +83,15 @@ class BoardWriter:
                 return Look(None)
             card = Card.read(record, self._team, now)
             active = self._active(connection, card, owner)
-        return Look(card.item, card.evidence, card.claimant, active, card.said | card.attached)
+        return Look(
+            item=card.item,
+            evidence=card.evidence,
+            claimant=card.claimant,
+            active=active,
+            markers=card.said | card.attached,
+            notes=card.description,
+            said=card.remarks,
+        )
 
     def apply(self, write: Write, look: Look, deadline: Deadline, now: datetime) -> Written:
         """Carries out what the card does not show yet. Raises ConflictError, UnsupportedError, TransportError."""

@@ -54,6 +54,8 @@ class TaskLine:
     end: int
     box_offset: int | None
     """Where the box's character stands in the file, in bytes."""
+    until: int = 0
+    """The last line of its list item, with all that is indented below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class _Walk:
     def _item(self, tokens: list[Token], index: int, headings: tuple[str, ...], above: list[bool]) -> bool:
         """Note a list item; True where it is a task with a box."""
         first = _first_line(tokens[index])
+        until = _last_line(tokens[index])
         self.bullet_lines.add(first + 1)
         paragraph = _leading_paragraph(tokens, index)
         if paragraph is None or _first_line(paragraph) != first:
@@ -172,10 +175,11 @@ class _Walk:
             text = content[0][found.end() :].strip()
             if not without_annotations(text) and len(content) > 1 and self.texts[first + 1][:1] in (" ", "\t"):
                 text = content[1].strip()
-            self.tasks.append(TaskLine(first + 1, len(above), found[1], text, headings, start, end, offset))
+            self.tasks.append(TaskLine(first + 1, len(above), found[1], text, headings, start, end, offset, until))
             return True
         if self.plain_too and content[0].strip() and not any(above):
-            self.tasks.append(TaskLine(first + 1, len(above), None, content[0].strip(), headings, start, end, None))
+            text = content[0].strip()
+            self.tasks.append(TaskLine(first + 1, len(above), None, text, headings, start, end, None, until))
         return False
 
     def _near_misses(self, token: Token) -> Iterator[int]:
@@ -199,3 +203,8 @@ def _leading_paragraph(tokens: list[Token], index: int) -> Token | None:
 
 def _first_line(token: Token) -> int:
     return token.map[0] if token.map else 0
+
+
+def _last_line(token: Token) -> int:
+    """Counted from 1: what the parser gives is where the next block begins, counted from 0."""
+    return token.map[1] if token.map else 0

@@ -6,9 +6,10 @@ three of ours; whether a write took effect is seen by the marker that each of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from textwrap import dedent
 from typing import Any
 
 from heartbeat.action import Operation, Output, Voice, Write, signature, signed
@@ -29,10 +30,10 @@ from heartbeat.systems.todo.edit import (
 from heartbeat.systems.todo.files import Workspace, find_files, is_there, read_file
 from heartbeat.systems.todo.inline import annotated_text, annotation_spans
 from heartbeat.systems.todo.items import SOURCE, Owners, items_by_line
-from heartbeat.systems.todo.markdown import TaskLine
+from heartbeat.systems.todo.markdown import TaskLine, line_spans
 from heartbeat.systems.todo.source import FilesTransport, told_path
 from heartbeat.systems.todo.source import build as build_source
-from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Written
+from heartbeat.systems.writing import ConflictError, Look, Said, UnsupportedError, Written, latest, shortened
 from heartbeat.task import Evidence, EvidenceKind, Item, Owner, OwnerKind, Ref, Status
 
 KEPT = 3
@@ -72,13 +73,15 @@ _OUTPUTS = "产出：{listed}"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an item stands now: its workspace's file as it was read, and its line in it."""
+    """Where an item stands now: its workspace's file as it was read, its line in it, and the last line that is
+    indented below it and belongs to no other task."""
 
     workspace: Workspace
     path: str
     data: bytes
     task: TaskLine
     item: Item
+    until: int
 
     @property
     def line(self) -> bytes:
@@ -88,11 +91,25 @@ class _Place:
     def told(self) -> str:
         return f"{self.workspace.root / self.path}:{self.task.line}"
 
+    @property
+    def notes(self) -> str:
+        """What stands below the line, as far as it is no task of its own."""
+        below = b"".join(self.data[start:end] for start, end in line_spans(self.data)[self.task.line : self.until])
+        return shortened(dedent(below.decode("utf-8", "replace").replace("\r\n", "\n")))
+
+    @property
+    def said(self) -> tuple[Said, ...]:
+        """What heartbeat's annotations say, in their order: a line tells neither when nor who."""
+        return latest(Said.of("", None, text) for text in self._annotations())
+
     def signatures(self) -> tuple[tuple[Voice, str], ...]:
         """Who speaks in each of heartbeat's annotations on the line, and its marker."""
-        text = self.line.decode("utf-8", "replace")
-        said = (signature(annotated_text(text[start:end])) for start, end in annotation_spans(text))
+        said = (signature(text) for text in self._annotations())
         return tuple(found for found in said if found is not None)
+
+    def _annotations(self) -> Iterator[str]:
+        text = self.line.decode("utf-8", "replace")
+        return (annotated_text(text[start:end]) for start, end in annotation_spans(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +137,7 @@ class TodoWriter:
             Evidence(ref, _NEVER, EvidenceKind.COMMENT, marker, own=voice is Voice.RULE) for voice, marker in signatures
         ]
         markers = frozenset(marker for _, marker in signatures)
-        return Look(place.item, tuple(evidence), claimant="", active=False, markers=markers)
+        return Look(place.item, tuple(evidence), "", False, markers, place.notes, place.said)
 
     def apply(self, write: Write, look: Look, deadline: Deadline, now: datetime) -> Written:
         """Box and annotation change together or not at all, so that the annotation's marker tells of both."""
@@ -174,7 +191,9 @@ class TodoWriter:
     def _place(self, workspace: Workspace, path: str, data: bytes, ref: Ref) -> _Place | None:
         file = self.transport.parsed(workspace, path, data)
         pairs = ((task, item) for task, item in items_by_line(file, self.owners) if item.ref == ref)
-        return next((_Place(workspace, path, data, task, item) for task, item in pairs), None)
+        tasks = file.content.tasks
+        places = (_Place(workspace, path, data, task, item, _last_below(task, tasks)) for task, item in pairs)
+        return next(places, None)
 
     def _revision_after(self, write: Write, status: Status | None, place: _Place, line: bytes) -> str | None:
         """What the item's revision will be. Raises UnsupportedError where the line would still not say `status`."""
@@ -195,6 +214,12 @@ def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str,
     """The writer for the source with the same settings; None where no agent has a workspace. Raises UsageError."""
     source = build_source(settings, roster, environment)
     return TodoWriter(source.transport, source.owners) if source.transport.workspaces else None
+
+
+def _last_below(task: TaskLine, tasks: Iterable[TaskLine]) -> int:
+    """The last line of the task's list item before another task in it."""
+    within = (other.line - 1 for other in tasks if task.line < other.line <= task.until)
+    return min(within, default=task.until)
 
 
 def _status_after(write: Write, look: Look) -> Status | None:
