@@ -65,6 +65,8 @@ class Brief:
     rounds: int = 0
     limit: int | None = None
     """None for the policy's own limit."""
+    letters: tuple[str, ...] = ()
+    """What waits in the agent's inbox: nobody else shows it to an agent that heartbeat starts (rule L1)."""
 
     @property
     def earlier(self) -> tuple[Attempt, ...]:
@@ -196,6 +198,7 @@ def _values(brief: Brief) -> dict[str, Any]:
         "recover_after": in_chinese(policy.recover_after),
         "runtime_limit": in_chinese(policy.runtime_limit),
         "needs_output": policy.require_output,
+        "has_inbox": bool(brief.letters),
         "recovers": policy.recovery is Recovery.ACT,
     }
 
@@ -232,6 +235,7 @@ _NOTES = 5000
 _MUST_HAVES = 10
 _REASONS = 6
 _ATTEMPTS = 4
+_LETTERS = 5
 _LINE = 300
 _WORDS = 1500
 """Numbers of entries, and bytes of one."""
@@ -247,6 +251,7 @@ def _document(brief: Brief, room: Room) -> dict[str, Any]:
         "origins": [_origin(item, brief, room) for item in task.items[:_ORIGINS]],
         "must_haves": [room.take(line, _LINE) for line in _must_haves(notes)],
         "reasons": [room.take(each, _LINE) for each in brief.reasons[:_REASONS]],
+        **({"inbox": [room.take(each, _WORDS) for each in brief.letters[:_LETTERS]]} if brief.letters else {}),
         "notes": [room.take(each, _NOTES) for each in notes],
         "attempts": [_attempt(each, room) for each in brief.earlier[-_ATTEMPTS:]],
         "said": _said(brief.looks, task.refs, room),

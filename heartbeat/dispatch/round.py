@@ -22,6 +22,7 @@ from heartbeat.dispatch.settle import chain_of
 from heartbeat.dispatch.start import Begun, Plan, Result, start
 from heartbeat.errors import UsageError
 from heartbeat.notices import harmless, say
+from heartbeat.notify.inbox import inbox
 from heartbeat.observation import Observation
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules import rounds
@@ -295,6 +296,7 @@ def message_of(context: Context, observation: Observation, agent: Agent, plan: P
     standing = next((each for each in observation.assessment.standings if each.task is task), None)
     used = rounds.together(task, memory.rounds)
     provider = next(iter(context.failover_for(plan.engine).enabled), None)
+    letters = inbox(context.store, agent.id)
     brief = Brief(
         task=task,
         agent=agent,
@@ -309,6 +311,7 @@ def message_of(context: Context, observation: Observation, agent: Agent, plan: P
         run=provider.run_deadline if provider is not None else None,
         rounds=used.used,
         limit=rounds.limit_of(used, agent.policy),
+        letters=tuple(f"{each.payload.get('title', '')}: {each.payload.get('body', '')}" for each in letters),
     )
     return prompt_of(brief, nonce(), prompt_template())
 

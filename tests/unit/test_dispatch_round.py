@@ -9,6 +9,7 @@ from heartbeat.attempt import Cause, Failure, LetterState, Life, Outcome
 from heartbeat.breaker import Breaker, State
 from heartbeat.dispatch.start import Result
 from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
+from heartbeat.store.port import Entry, EntryKind
 from heartbeat.task import Status
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
 from tests.support.engines import Answer, Fail, Hang, LoseAnswer, StandInSpawner
@@ -192,3 +193,15 @@ def test_X1_why_nothing_was_started_stands_in_the_receipt(tmp_path: Path) -> Non
     assert beat.receipt is not None
     assert beat.receipt.dispatch["decision"] == "skip"
     assert beat.receipt.dispatch["reason"] == "no_work"
+
+
+def test_X4_what_waits_in_the_agents_inbox_is_in_its_prompt(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"))
+    payload = {"title": "somebody waits", "body": "for your answer", "level": "info"}
+    group.store.enqueue([Entry("letter", EntryKind.INBOX, "a", payload, group.now, group.now)])
+    group.dispatched("a")
+    [order] = group.engine.orders
+    before, _, data = order.message.partition("=====")
+    assert "somebody waits: for your answer" in data
+    assert "somebody waits" not in before
+    assert "`inbox`" in before
