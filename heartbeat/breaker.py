@@ -169,7 +169,6 @@ def hear(
     `retry_after` is in seconds. `began` is when the dispatch asked; where it is given, a turn from before the breaker
     closed is known to be late (see the module's head).
     """
-    breaker = _settled(breaker, now)
     state = state_at(breaker, now)
     if _is_late(breaker, state, dispatch, now, began):
         state = State.OPEN

@@ -17,6 +17,9 @@ RUN_DEADLINE = timedelta(seconds=600)
 NATIVE = "native"
 """The name under which OpenClaw's own choice of models is on record."""
 
+MULTICA_NATIVE = "multica-native"
+"""The name under which Multica's own choice is; the breaker called `multica` is that of the engine itself."""
+
 
 class Strategy(StrEnum):
     """Who goes on to the next model: OpenClaw by its own fallbacks, or heartbeat, which names the model (rule F1)."""

@@ -18,7 +18,7 @@ from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Spawner, SpawnerBuilder
 from heartbeat.dispatch.engines import build_spawner
 from heartbeat.notify.roles import addressed
-from heartbeat.provider import Failover, Provider, Strategy
+from heartbeat.provider import MULTICA_NATIVE, Failover, Provider, Strategy
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import LogEntry, Store
 from heartbeat.systems.registry import build_writer
@@ -65,8 +65,8 @@ class Context:
         """Who is asked, in which order: with Multica that is Multica itself, which has its own way with models."""
         if engine is Engine.OPENCLAW:
             return self.failover
-        first = next(iter(self.failover.enabled), Provider(engine.value))
-        alone = replace(first, name=engine.value, model="", enabled=True)
+        first = next(iter(self.failover.enabled), Provider(MULTICA_NATIVE))
+        alone = replace(first, name=MULTICA_NATIVE, model="", enabled=True)
         return Failover(Strategy.NATIVE, (alone,), self.failover.rules)
 
     @property

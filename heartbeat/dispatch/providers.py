@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from heartbeat.attempt import Engine
 from heartbeat.breaker import Rules
 from heartbeat.errors import RosterError, UsageError
-from heartbeat.provider import NATIVE, Failover, Provider, Strategy
+from heartbeat.provider import MULTICA_NATIVE, NATIVE, Failover, Provider, Strategy
 from heartbeat.roster.model import Roster
 
 if TYPE_CHECKING:
     from heartbeat.roster.document import Document
 
-RESERVED = frozenset({NATIVE, *Engine})
+RESERVED = frozenset({NATIVE, MULTICA_NATIVE, *Engine})
 """Names under which a breaker stands that is not one model's."""
 
 AFTER_THE_RUN = timedelta(minutes=5)
@@ -61,7 +61,7 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _native(providers: Iterable[Provider]) -> Provider:
     first = next((each for each in providers if each.enabled), Provider(NATIVE))
-    return replace(first, name=NATIVE, model="", priority=1, enabled=True)
+    return replace(first, name=NATIVE, model="", priority=1)
 
 
 def _managed(providers: tuple[Provider, ...], origin: Path) -> tuple[Provider, ...]:
