@@ -19,9 +19,8 @@ from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import SpawnerBuilder
 from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
-from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.context import Means, opened
 from heartbeat.dispatch.engines import build_spawner
-from heartbeat.dispatch.providers import failover_of
 from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
 from heartbeat.errors import StateError, UsageError
 from heartbeat.instants import CLOCK_SKEW
@@ -34,7 +33,6 @@ from heartbeat.plan import Acting, Plan, plan
 from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
 from heartbeat.record import record_beats, record_failure, record_judgement
-from heartbeat.render.values import command_line
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
@@ -68,6 +66,11 @@ class Peers:
     spawner: SpawnerBuilder = build_spawner
     chance: Callable[[], float] = random.random
     """A number from 0 up to 1, for jitter."""
+
+    @property
+    def means(self) -> Means:
+        """What starting turns needs of it."""
+        return Means(self.writer, self.spawner, self.pause, self.chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,23 +260,11 @@ class _Room:
         if is_idle(self.roster, self.store):
             return Round()
         try:
-            failover = failover_of(self.roster, self.environment)
+            context = opened(
+                self.roster, self.environment, self.store, self.locks, self.clock, deadline, self.peers.means
+            )
         except UsageError as error:
             return unable(self.agents, str(error))
-        context = Context(
-            self.roster,
-            self.environment,
-            self.store,
-            self.locks,
-            self.clock,
-            deadline,
-            failover,
-            writer=self.peers.writer,
-            spawner=self.peers.spawner,
-            pause=self.peers.pause,
-            chance=self.peers.chance,
-            command=command_line(self.roster.path),
-        )
         written = (*carried.done, *carried.conflicts, *carried.later, *carried.dead)
         return play(context, observation, self.agents, {ref_of(entry) for entry in written})
 

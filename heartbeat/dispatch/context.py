@@ -17,8 +17,10 @@ from heartbeat.attempt import Attempt, Engine
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Spawner, SpawnerBuilder
 from heartbeat.dispatch.engines import build_spawner
+from heartbeat.dispatch.providers import failover_of
 from heartbeat.notify.roles import addressed
 from heartbeat.provider import MULTICA_NATIVE, Failover, Provider, Strategy
+from heartbeat.render.values import command_line
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import LogEntry, Store
 from heartbeat.systems.registry import build_writer
@@ -34,6 +36,16 @@ RUNNING_AT_ONCE = 4
 def new_id() -> str:
     """A dispatch id: it names one turn for ever."""
     return f"{DISPATCH}{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How the world is reached. `pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter."""
+
+    writer: WriterBuilder = build_writer
+    spawner: SpawnerBuilder = build_spawner
+    pause: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +97,30 @@ class Context:
         """Puts messages into the outbox; each goes out once (rule L4)."""
         now = self.clock()
         self.store.enqueue(entry for message in messages for entry in addressed(message, self.roster, now))
+
+
+def opened(
+    roster: Roster,
+    environment: Mapping[str, str],
+    store: Store,
+    locks: Path,
+    clock: Callable[[], datetime],
+    deadline: Deadline,
+    means: Means | None = None,
+) -> Context:
+    """A context by the roster. Raises UsageError where its providers cannot be read, or its path not be told."""
+    means = means or Means()
+    return Context(
+        roster,
+        environment,
+        store,
+        locks,
+        clock,
+        deadline,
+        failover_of(roster, environment),
+        writer=means.writer,
+        spawner=means.spawner,
+        pause=means.pause,
+        chance=means.chance,
+        command=command_line(roster.path),
+    )

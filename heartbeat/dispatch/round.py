@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from heartbeat.action import Level, Message
@@ -146,13 +146,13 @@ class _Table:
         self._context = context
         self._observation = observation
         self._collected = collected
-        self._touched = touched | set(_unfinished_writes(context))
+        self._touched = touched | set(unfinished_writes(context))
 
     def serve(self, agent: Agent) -> Dispatched:
         served = Dispatched(agent.id, Skip(Reason.NO_WORK, "nothing is ready"))
         for _ in range(_CANDIDATES):
             decision = decide(self.situation(agent))
-            self._give_up(decision.passed)
+            give_up(self._context, decision.passed)
             if isinstance(decision, Skip):
                 self._tell(agent, decision)
                 return served if served.begun is not None else Dispatched(agent.id, decision)
@@ -181,17 +181,6 @@ class _Table:
         self._touched |= set(task.refs) if begun.result is not Result.RUNNING else set()
         return Dispatched(agent.id, decision, begun)
 
-    def _give_up(self, passed: Sequence[Passed]) -> None:
-        """Chains that have come to an end that nobody has drawn the conclusion from, by a roster that changed."""
-        for each in passed:
-            attempts = self._context.store.attempts(refs=each.task.refs)
-            if each.give_up is None or not attempts:
-                continue
-            last = attempts[-1]
-            with self._context.store.transaction():
-                bury(self._context, last, chain_of(self._context, last), each.give_up)
-            give_back(self._context, last)
-
     def _tell(self, agent: Agent, skip: Skip) -> None:
         """A budget that is used up is told once a day."""
         if skip.reason is not Reason.BUDGET:
@@ -214,8 +203,20 @@ class _Table:
         )
 
 
-def _unfinished_writes(context: Context) -> list[Ref]:
-    """What is about to be written to by somebody; what gives a claim back is no reason to wait for the next beat."""
+def give_up(context: Context, passed: Sequence[Passed]) -> None:
+    """Chains that have come to an end that nobody has drawn the conclusion from, by a roster that changed."""
+    for each in passed:
+        attempts = context.store.attempts(refs=each.task.refs)
+        if each.give_up is None or not attempts:
+            continue
+        last = attempts[-1]
+        with context.store.transaction():
+            bury(context, last, chain_of(context, last), each.give_up)
+        give_back(context, last)
+
+
+def unfinished_writes(context: Context) -> list[Ref]:
+    """What is about to be written to by somebody."""
     entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
     return [ref_of(entry) for entry in entries if "write" in entry.payload]
 
@@ -237,7 +238,6 @@ def situation_of(
     seen, scene = observation.judgement, observation.judgement.scene
     own = worklist(observation.assessment, agent.id).standings
     refs = {ref for standing in own for ref in standing.task.refs}
-    ended = collected.ended if collected is not None else ()
     began, ends = day_began(now, roster.timezone), day_ends(now, roster.timezone)
     today = store.attempts(agent=agent.id, since=began - _DAY)
     return Situation(
@@ -257,13 +257,24 @@ def situation_of(
         attempts=store.attempts(refs=refs),
         letters=store.letters(refs=refs),
         talk=talks(scene.presence, roster.quiet_after_talk, now).get(agent.id),
-        ended=frozenset(name for each in ended for name in (each.id, each.run, each.session) if name),
+        ended=_ended_since(collected, today, scene.read_at),
         touched=touched,
         spent=spent(today, began, ends),
         budget=budget_of(roster.extra.get("budget", {})),
         day_ends=ends,
         limit=context.running_limit,
     )
+
+
+def _ended_since(
+    collected: Collected | None, attempts: Sequence[Attempt], read_at: Mapping[str, datetime]
+) -> frozenset[str]:
+    """Names of the turns that have ended since the sources were read: what was seen of them is over. A snapshot may be
+    older than what another beat has collected meanwhile."""
+    seen_at = min(read_at.values(), default=None)
+    late = [each for each in attempts if seen_at is not None and each.ended_at is not None and seen_at <= each.ended_at]
+    ended = (*(collected.ended if collected is not None else ()), *late)
+    return frozenset(name for each in ended for name in (each.id, each.run, each.session) if name)
 
 
 def plan_of(context: Context, agent: Agent, decision: Continue | Start) -> Plan | Skip:

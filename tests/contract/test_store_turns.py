@@ -328,10 +328,10 @@ def test_X5_an_attempt_keeps_its_agent_and_its_refs(store: Store, change: dict[s
 )
 def test_a_number_that_would_come_back_as_another_is_refused(store: Store, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'hb-1' cannot have"):
-        store.add_attempt(attempt(1, **change))
+        store.add_attempt(replace(attempt(1), **change))
     assert store.add_attempt(attempt(1))
     with pytest.raises(ValueError, match="'hb-1' cannot have"):
-        store.advance_attempt(attempt(1, **change), Life.PLANNED)
+        store.advance_attempt(replace(attempt(1), **change), Life.PLANNED)
     assert store.attempts() == (attempt(1),)
 
 
@@ -655,6 +655,24 @@ def test_F4_retention_goes_by_the_closing_of_a_letter(store: Store) -> None:
         )
     assert store.forget_before(NOW) == 2
     assert [letter.id for letter in store.letters()] == ["0", "1"]
+
+
+def test_F4_a_letter_that_was_closed_lately_keeps_no_attempts(store: Store) -> None:
+    then = NOW - 900 * DAY
+    assert store.add_attempt(over(attempt(1, id="named", planned_at=then), then))
+    assert store.add_attempt(over(attempt(2, letter=LETTER.id, planned_at=then), then))
+    store.put_letter(replace(LETTER, attempts=("named",), state=LetterState.REPLAYED, closed_at=NOW))
+    assert store.forget_before(NOW) == 2
+    assert (store.attempts(), len(store.letters())) == ((), 1)
+
+
+def test_nothing_of_an_attempt_that_was_forgotten_is_left_to_the_next(store: Store) -> None:
+    """A file gives the place of its newest row again."""
+    assert store.add_attempt(over(attempt(1, refs=(CARD, ISSUE)), NOW))
+    assert store.forget_before(NOW + DAY) == 1
+    assert store.add_attempt(attempt(2, refs=(LINE,)))
+    assert store.attempts(refs=[CARD, ISSUE]) == ()
+    assert store.add_attempt(attempt(3, refs=(CARD,)))
 
 
 def test_F2_retention_leaves_breakers(store: Store) -> None:
