@@ -28,7 +28,7 @@ from heartbeat.memory import Memory, Miss
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
 from heartbeat.notify.inbox import inbox, is_nudge, lately_shown
-from heartbeat.observation import Observation, observe, patience
+from heartbeat.observation import Observation, degradation_of, observe, patience
 from heartbeat.plan import Acting, Plan, plan
 from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
@@ -236,6 +236,9 @@ class _Room:
         record_judgement(self.store, observation, planned, started)
         carried = self._carry_out(observation, deadline)
         dispatched = self._dispatch(observation, deadline, carried)
+        # A breaker that opened just now shows in this beat's own level (rule G1).
+        level = degradation_of(observation.sweep, self.roster, self.store, self.clock())
+        observation = replace(observation, degradation=level)
         delivered = deliver(
             self.store,
             self.roster,

@@ -9,20 +9,23 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from heartbeat import __version__
+from heartbeat.breaker import Breaker
 from heartbeat.errors import HeartbeatError
 from heartbeat.instants import format_duration, to_text
 from heartbeat.render import plan_render, render_blocks
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.rules.degradation import Degradation, SourceState, level_of
 from heartbeat.sinks.reach import Remark
 from heartbeat.sinks.survey import SOURCE, survey
 from heartbeat.sinks.visit import Visit, visit
 from heartbeat.store.port import Store
-from heartbeat.systems.base import Deadline, Probe
+from heartbeat.systems.base import Deadline, FailureKind, Probe, ReadStatus
 from heartbeat.systems.openclaw.scratch import reads_scratch
 from heartbeat.systems.registry import build_source, source_order
 
@@ -50,6 +53,14 @@ class Check:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Every check, in the order in which to read them, and the level that follows from them (rule G1)."""
+
+    checks: tuple[Check, ...]
+    degradation: Degradation
+
+
 def examine(
     roster: Roster,
     environment: Mapping[str, str],
@@ -59,43 +70,67 @@ def examine(
     command: str,
     patience: float,
     on_progress: Callable[[str], None],
-) -> tuple[Check, ...]:
-    """Every check, in the order in which to read them.
-
-    `patience` is seconds for each source; `command` is what to type for `heartbeat` with this roster.
+    now: datetime,
+) -> Examination:
+    """Tries everything. `patience` is seconds for each source; `command` is what to type for `heartbeat` with this
+    roster.
     """
-    checks = [_program(), *_state(state, open_store, command)]
+    checks = [_program()]
+    told = _Known()
+    checks.extend(_state(state, open_store, command, told))
     versions: dict[str, str] = {}
     for name in source_order(roster):
         on_progress(f"trying {name} …")
-        checks.extend(_source(name, roster, environment, Deadline.after(patience), versions))
+        checks.extend(_source(name, roster, environment, Deadline.after(patience), versions, told))
     if not any(check.level is Level.OK for check in checks if check.area in roster.sources):
-        told = "nothing can be read: what there is to do is not known"
-        checks.append(Check("sources", "all", Level.FAILED, told, "mend one of the sources above"))
+        nothing = "nothing can be read: what there is to do is not known"
+        checks.append(Check("sources", "all", Level.FAILED, nothing, "mend one of the sources above"))
     reading, remarks = _instructions(roster, versions.get(SOURCE), environment, command, Deadline.after(patience))
     checks.extend(reading)
     for agent in roster.agents.values():
         checks.extend(_agent(agent, roster, remarks.get(agent.id, ())))
-    return tuple(checks)
+    starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
+    degradation = level_of(
+        told.sources,
+        told.breakers if starts_turns else (),
+        now,
+        state_problem=told.problem,
+        memory_lost=told.lost,
+    )
+    return Examination(tuple(checks), degradation)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the checks found that the level depends on."""
+
+    sources: list[SourceState] = field(default_factory=list)
+    breakers: tuple[Breaker, ...] = ()
+    problem: str = ""
+    lost: str = ""
 
 
 def _program() -> Check:
     return Check("program", "heartbeat", Level.OK, f"{__version__} on Python {platform.python_version()}")
 
 
-def _state(state: Path, open_store: Callable[[], Store], command: str) -> Iterator[Check]:
+def _state(state: Path, open_store: Callable[[], Store], command: str, known: _Known) -> Iterator[Check]:
     unwritable = _unwritable(state)
     if unwritable is not None:
+        known.problem = f"{unwritable} cannot be written"
         advice = "run the beats as a user who may write there, or name another directory: `state` in the roster"
         yield Check("state", "directory", Level.FAILED, f"{unwritable} cannot be written: every beat fails", advice)
     try:
         with open_store() as store:
             stone = store.tombstone()
             receipts = store.last_receipts()
+            known.breakers = tuple(store.breakers().values())
     except HeartbeatError as error:
+        known.problem = str(error)
         yield Check("state", "store", Level.FAILED, str(error), error.advice)
         return
     if stone is not None:
+        known.lost = stone.reason
         lost = f"{stone.reason} (noticed {to_text(stone.at)}); heartbeat only observes until somebody accepts that"
         kept = f"the damaged file is {stone.quarantined}; " if stone.quarantined else ""
         advice = f"{kept}put a backup back while no beat runs, or go on without: {command} doctor --accept-loss NAME"
@@ -114,19 +149,27 @@ def _unwritable(state: Path) -> Path | None:
 
 
 def _source(
-    name: str, roster: Roster, environment: Mapping[str, str], deadline: Deadline, versions: dict[str, str]
+    name: str,
+    roster: Roster,
+    environment: Mapping[str, str],
+    deadline: Deadline,
+    versions: dict[str, str],
+    known: _Known,
 ) -> Iterator[Check]:
     try:
         probes = build_source(name, roster, environment).probe(deadline)
     except HeartbeatError as error:
+        known.sources.append(SourceState(name, ReadStatus.FAILED))
         yield Check(name, "source", Level.FAILED, str(error), error.advice)
         return
     except Exception as error:  # noqa: BLE001 - a source of somebody else may raise anything; the other checks go on
+        known.sources.append(SourceState(name, ReadStatus.FAILED, FailureKind.BUG))
         told = f"{type(error).__name__}: {error}"
         yield Check(name, "source", Level.FAILED, told, "a bug in this source: report it to its author")
         return
     explicit = roster.sources[name].get("transport", "auto") != "auto" or bool(roster.sources[name].get("required"))
     works = any(probe.ok for probe in probes)
+    known.sources.append(_source_state(name, probes, explicit=explicit))
     for probe in probes:
         if probe.version:
             versions.setdefault(name, probe.version)
@@ -134,6 +177,21 @@ def _source(
     if not works and not any(probe.configured for probe in probes):
         level = Level.FAILED if explicit else Level.NOTE
         yield Check(name, "source", level, "not in use: nothing of it was found", _how_to_use(name))
+
+
+def _source_state(name: str, probes: Sequence[Probe], *, explicit: bool) -> SourceState:
+    """What a beat would find: the first transport that works is read, the best one's failure is the source's."""
+    broken = [probe for probe in probes if probe.configured and not probe.ok]
+    first = next((probe for probe in probes if probe.ok), None)
+    if first is not None:
+        status = ReadStatus.PARTIAL if first.message else ReadStatus.COMPLETE
+        before = probes[: probes.index(first)]
+        return SourceState(name, status, instead_of=tuple(each.transport for each in before if each in broken))
+    if broken:
+        return SourceState(name, ReadStatus.FAILED, broken[0].kind or "")
+    if explicit:
+        return SourceState(name, ReadStatus.FAILED, FailureKind.NOT_CONFIGURED)
+    return SourceState(name, ReadStatus.DISABLED)
 
 
 def _transport(name: str, probe: Probe, *, needed: bool, works: bool) -> Check:

@@ -6,17 +6,18 @@ What a tick does with it stands in beat.py; the commands that only look use it a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from heartbeat.judge import Judgement, Scene, judge
 from heartbeat.memory import Memory
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Roster
+from heartbeat.rules.degradation import Degradation, SourceState, level_of
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.port import Store, Tombstone
 from heartbeat.sweep import SourceBuilder, Sweep, sweep
-from heartbeat.systems.base import Deadline, ReadStatus
+from heartbeat.systems.base import Deadline, FailureKind, Reading, ReadStatus
 from heartbeat.systems.registry import build_source
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Finding, Item, Link, Ref
@@ -42,6 +43,8 @@ class Observation:
     undated: tuple[Ref, ...]
     """Items whose source tells no time; the store dates them by first sight (rules S8, T9)."""
     judgement: Judgement
+    degradation: Degradation = field(default_factory=Degradation)
+    """How far heartbeat could see and act at that look (rule G1)."""
 
 
 def ttl_of(roster: Roster) -> timedelta:
@@ -104,7 +107,8 @@ def observe(
         now=instant,
     )
     alarms = tuple(_alarms(seen, store.tombstone()))
-    return Observation(roster, seen, instant, assessment, alarms, undated, judgement)
+    degradation = degradation_of(seen, roster, store, now)
+    return Observation(roster, seen, instant, assessment, alarms, undated, judgement, degradation)
 
 
 def remember(store: Store, roster: Roster, now: datetime, *, alone: bool = False) -> Memory:
@@ -140,6 +144,32 @@ def scene_of(seen: Sweep) -> Scene:
         read_at={name: each.report.read_at for name, each in complete.items() if each.report.read_at is not None},
         incomplete=seen.incomplete,
         unknown_ids=frozenset(name for report in seen.reports for name in report.unknown_ids),
+    )
+
+
+def degradation_of(seen: Sweep, roster: Roster, store: Store, now: datetime) -> Degradation:
+    """The level by what a sweep saw and what stands in the store now (rule G1)."""
+    lost = store.tombstone()
+    starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
+    return level_of(
+        [source_state(reading, seen.now) for reading in seen.readings.values()],
+        # Of those who are asked for turns; where the roster has nobody started they are in nobody's way.
+        store.breakers().values() if starts_turns else (),
+        now,
+        memory_lost="" if lost is None else lost.reason,
+    )
+
+
+def source_state(reading: Reading, now: datetime) -> SourceState:
+    """What a reading means for the level (rule G1)."""
+    report = reading.report
+    absent = (None, FailureKind.NOT_CONFIGURED)
+    return SourceState(
+        name=report.source,
+        status=report.status.value,
+        kind=report.kind.value if report.kind else "",
+        shown=None if reading.stale_at is None else max(now - reading.stale_at, timedelta(0)),
+        instead_of=tuple(attempt.transport for attempt in report.tried if attempt.kind not in absent),
     )
 
 

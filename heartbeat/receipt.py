@@ -40,13 +40,16 @@ def beat_receipt(
         rejected=tuple(_raw(rejected) for reading in seen.readings.values() for rejected in reading.rejected),
         reasons=reasons,
         dispatch=dispatch,
+        level=observation.degradation.level.value,
+        level_reasons=observation.degradation.reasons,
     )
 
 
 def failure_receipt(roster: Roster, agent: Agent, started: datetime, ended: datetime, error: BaseException) -> Receipt:
     """The receipt of a beat that ended with an error."""
     reason = f"{type(error).__name__}: {error}"
-    return _receipt(roster, agent, started, ended, outcome="failed", reasons=(reason,))
+    told = (reason,)
+    return _receipt(roster, agent, started, ended, outcome="failed", reasons=told, level="L3", level_reasons=told)
 
 
 def source_line(report: SourceReport, age: float | None) -> dict[str, object]:
@@ -74,6 +77,8 @@ def _receipt(
     rejected: tuple[Mapping[str, object], ...] = (),
     reasons: tuple[str, ...] = (),
     dispatch: Mapping[str, object] | None = None,
+    level: str = "",
+    level_reasons: tuple[str, ...] = (),
 ) -> Receipt:
     return Receipt(
         id=uuid.uuid4().hex,
@@ -91,6 +96,8 @@ def _receipt(
         host=socket.gethostname(),
         pid=os.getpid(),
         dispatch=dict(dispatch or {}),
+        level=level,
+        level_reasons=level_reasons,
     )
 
 

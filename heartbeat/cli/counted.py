@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from heartbeat.cli.documents import Document
+from heartbeat.cli.documents import Document, level
 from heartbeat.instants import to_text
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def of_lines(seen: Observation, lines: Iterable[Spending]) -> Document:
         "schema": "heartbeat.rounds/1",
         "generated_at": to_text(seen.at),
         "degraded": seen.sweep.degraded,
+        **level(seen.degradation),
         "tasks": [_of_line(line) for line in lines],
     }
 

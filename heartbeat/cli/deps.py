@@ -282,12 +282,14 @@ def _label(*texts: str) -> str:
 
 def document(graph: Graph, seen: Observation) -> dict[str, Any]:
     """`heartbeat.deps/1`."""
+    from heartbeat.cli.documents import level
     from heartbeat.instants import to_text
 
     return {
         "schema": "heartbeat.deps/1",
         "generated_at": to_text(seen.at),
         "degraded": seen.sweep.degraded,
+        **level(seen.degradation),
         "task": graph.root,
         "tasks": [_task(graph, key) for key in graph.keys],
         "cycles": [list(ring) for ring in graph.cycles],

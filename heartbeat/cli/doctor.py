@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from heartbeat.bare import Bare
-    from heartbeat.doctor import Check
+    from heartbeat.doctor import Check, Examination
     from heartbeat.store.port import Store
 
 
@@ -51,7 +51,7 @@ def doctor(
 
         return open_store_read_only(session.state)
 
-    checks = examination.examine(
+    found = examination.examine(
         session.roster,
         session.environment,
         session.state,
@@ -59,12 +59,14 @@ def doctor(
         command=command_line(session.roster_option()),
         patience=timeout,
         on_progress=progress,
+        now=session.now(),
     )
+    checks = found.checks
     bare = _under_cron(session, checks, timeout) if cron else None
     if json_output:
-        _print_json(checks, str(session.roster.path), str(session.state), bare)
+        _print_json(found, str(session.roster.path), str(session.state), bare)
     else:
-        _print_table(checks, session)
+        _print_table(found, session)
         if bare is not None:
             _print_bare(bare)
     if examination.worst((*checks, *(bare.differences if bare else ()))) is examination.Level.FAILED:
@@ -87,11 +89,12 @@ def _accept(session: Session, name: str) -> None:
     typer.echo(f"accepted by {name.strip()}: {accepted.reason}" if accepted else "nothing was lost; nothing to accept")
 
 
-def _print_json(checks: Sequence[Check], roster: str, state: str, bare: Bare | None) -> None:
+def _print_json(found: Examination, roster: str, state: str, bare: Bare | None) -> None:
     from heartbeat.cli import documents
 
     document: documents.Document = {"schema": "heartbeat.doctor/1", "roster": roster, "state": state}
-    document["checks"] = _rows(checks)
+    document |= documents.level(found.degradation)
+    document["checks"] = _rows(found.checks)
     if bare is not None:
         document["cron"] = {
             "installed": bare.start.installed,
@@ -115,13 +118,15 @@ def _rows(checks: Sequence[Check]) -> list[dict[str, str]]:
     ]
 
 
-def _print_table(checks: Sequence[Check], session: Session) -> None:
+def _print_table(found: Examination, session: Session) -> None:
     from heartbeat.cli import tables
 
     out = tables.console()
     out.print(tables.cell(f"roster {session.roster.path}", "dim"))
     out.print(tables.cell(f"state  {session.state}", "dim"))
-    out.print(_table(checks))
+    out.print(_table(found.checks))
+    out.print()
+    out.print(tables.level_line(found.degradation), soft_wrap=True)
 
 
 def _print_bare(bare: Bare) -> None:

@@ -17,6 +17,7 @@ from heartbeat.instants import to_text
 from heartbeat.memory import Miss
 from heartbeat.observation import Observation
 from heartbeat.rules.backlog import SourceLoad
+from heartbeat.rules.degradation import Degradation
 from heartbeat.rules.dependencies import Wait
 from heartbeat.store.port import Receipt
 from heartbeat.task import Finding, Item, Task
@@ -105,7 +106,13 @@ def miss_document(miss: Miss) -> Document:
 
 def _frame(observation: Observation) -> Document:
     alarms = [finding(alarm) for alarm in observation.alarms]
-    return {"generated_at": to_text(observation.at), "degraded": observation.sweep.degraded, "alarms": alarms}
+    degraded = {"degraded": observation.sweep.degraded, **level(observation.degradation)}
+    return {"generated_at": to_text(observation.at), **degraded, "alarms": alarms}
+
+
+def level(degradation: Degradation) -> Document:
+    """How far heartbeat can see and act, and why not further (rule G1)."""
+    return {"level": degradation.level.value, "level_reasons": list(degradation.reasons)}
 
 
 def _beat(beat: Beat, patrol: Patrol | None, observation: Observation | None) -> Document:
@@ -255,10 +262,13 @@ def receipt_document(receipt: Receipt) -> Document:
         "ended_at": to_text(receipt.ended_at),
         "outcome": receipt.outcome,
         "degraded": receipt.degraded,
+        "level": receipt.level or None,
+        "level_reasons": list(receipt.level_reasons),
         "sources": [dict(source) for source in receipt.sources],
         "buckets": dict(receipt.buckets),
         "rejected": [dict(rejected) for rejected in receipt.rejected],
         "reasons": list(receipt.reasons),
+        "dispatch": dict(receipt.dispatch) or None,
         "version": receipt.version,
         "host": receipt.host,
         "pid": receipt.pid,

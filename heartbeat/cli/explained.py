@@ -27,6 +27,7 @@ def document(told: Explanation, seen: Observation) -> dict[str, Any]:
         "schema": SCHEMA,
         "generated_at": _text(seen.at),
         "degraded": seen.sweep.degraded,
+        **documents.level(seen.degradation),
         "memory": not seen.judgement.memory.without,
         "alarms": [documents.finding(alarm) for alarm in seen.alarms],
         "sources": documents.sources(seen),

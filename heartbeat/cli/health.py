@@ -13,7 +13,7 @@ from heartbeat.errors import Exit
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from heartbeat.roster.model import Agent
+    from heartbeat.roster.model import Agent, Roster
     from heartbeat.watch.health import Health
     from heartbeat.watch.overall import Check
     from heartbeat.watch.records import Records, SourceRecord
@@ -55,12 +55,13 @@ def health(
     if json_output:
         from heartbeat.cli import documents
 
-        view = _View(records, shown, team, whole=agent is None, show=to_text)
+        view = _View(records, shown, team, session.roster, whole=agent is None, show=to_text)
         documents.write(_document(view, session))
         if view.code is not Exit.OK:
             complain(view.verdict)
     else:
-        view = _View(records, shown, team, whole=agent is None, show=local_in(session.roster.timezone))
+        show = local_in(session.roster.timezone)
+        view = _View(records, shown, team, session.roster, whole=agent is None, show=show)
         _print(view)
     raise typer.Exit(view.code)
 
@@ -102,7 +103,14 @@ class _View:
     """What is told, in the words of whom it is told to: `show` writes instants."""
 
     def __init__(
-        self, records: Records, healths: Sequence[Health], team: Sequence[Health], *, whole: bool, show: Show
+        self,
+        records: Records,
+        healths: Sequence[Health],
+        team: Sequence[Health],
+        roster: Roster,
+        *,
+        whole: bool,
+        show: Show,
     ) -> None:
         from heartbeat.watch import overall
 
@@ -111,6 +119,8 @@ class _View:
         self.show = show
         # Of one agent the outbox and the sources are not asked about.
         self.checks: tuple[Check, ...] = overall.checks(records, team, show) if whole else ()
+        starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
+        self.degradation = overall.level(records, starts_turns=starts_turns)
         down = {each.agent for each in healths if each.status.value == "down"}
         self.causes = causes_of(down, team, records, show)
         known = records.exists and not records.trouble
@@ -159,6 +169,7 @@ def causes_of(
 
 def _document(view: _View, session: Session) -> dict[str, Any]:
     """`heartbeat.health/1`."""
+    from heartbeat.cli import documents
     from heartbeat.instants import to_text
 
     records = view.records
@@ -168,6 +179,7 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
         "generated_at": to_text(records.at),
         "exit_code": int(view.code),
         "verdict": view.verdict,
+        **documents.level(view.degradation),
         "roster": str(session.roster.path),
         "state": {
             "path": str(records.state),
@@ -271,6 +283,7 @@ def _print(view: _View) -> None:
         out.print()
         out.print(table)
     out.print()
+    out.print(tables.level_line(view.degradation), soft_wrap=True)
     out.print(tables.cell(view.verdict, "bold"), soft_wrap=True)
 
 

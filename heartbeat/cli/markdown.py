@@ -26,6 +26,7 @@ from heartbeat.cli.wording import (
 )
 from heartbeat.instants import to_text
 from heartbeat.observation import Observation
+from heartbeat.rules.degradation import MEANING, Degradation
 from heartbeat.systems.base import ReadStatus
 from heartbeat.task import Finding, Item, State
 from heartbeat.worklist import Standing, Worklist
@@ -56,10 +57,8 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     if beat.worklist is None:
         yield beat.skipped
         return
-    notes = list(_notes(observation, beat.worklist))
-    yield from notes
-    if notes:
-        yield ""
+    yield from _notes(observation, beat.worklist)
+    yield ""
     yield from _letters(beat)
     yield from _attention(beat)
     shown = False
@@ -119,6 +118,7 @@ def _notes(observation: Observation, own: Worklist) -> Iterator[str]:
     """What to know before the list: alarms, sources that were not read, and what that means for the tasks."""
     for alarm in observation.alarms:
         yield f"- ALARM {alarm.code}: {code(alarm.message)}"
+    yield f"- Level {_level(observation.degradation)}"
     for report in observation.sweep.reports:
         if report.status in _NOTE:
             yield f"- {_NOTE[report.status]}: {code(told_of(report))}"
@@ -127,6 +127,13 @@ def _notes(observation: Observation, own: Worklist) -> Iterator[str]:
         yield f"- Not in use: {', '.join(code(name) for name in unused)}"
     if own.in_state(State.UNKNOWN):
         yield "- What stands under “Unknown” is not to be worked on until that is settled."
+
+
+def _level(degradation: Degradation) -> str:
+    """How far heartbeat can see and act (rule G1)."""
+    meaning = f"{degradation.level.value}, {MEANING[degradation.level]}"
+    reasons = "; ".join(map(code, degradation.reasons))
+    return f"{meaning}: {reasons}" if reasons else meaning
 
 
 def _tasks(

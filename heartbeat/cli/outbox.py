@@ -201,6 +201,8 @@ def what(entry: Entry) -> str:
     write = entry.payload.get("write")
     if isinstance(write, dict):
         return f"{str(write.get('operation', 'write')).replace('_', ' ')} on {entry.target}"
+    if entry.kind == "hook":
+        return f"run {entry.target} after a turn"
     title = str(entry.payload.get("title", ""))
     return f"tell {entry.target}: {title}" if title else f"tell {entry.target}"
 

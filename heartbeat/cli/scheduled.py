@@ -83,6 +83,7 @@ def lines(tick: Tick, now: datetime) -> Iterator[str]:
         told = [
             _counts(beat, blind=_blind(tick)),
             *_standing(beat),
+            *_level(tick),
             *_troubles(tick),
             *_deeds(tick, beat, first=beat is beats[0]),
         ]
@@ -148,6 +149,15 @@ def _standing(beat: Beat) -> Iterator[str]:
         yield "" if beat.receipt.slot is not None else ANSWERED
     if beat.missed is not None:
         yield missed(beat.missed)
+
+
+def _level(tick: Tick) -> Iterator[str]:
+    """How far heartbeat can see and act; why not further stands in the receipt (rule G1)."""
+    from heartbeat.rules.degradation import MEANING, Level
+
+    level = Level.L0 if tick.observation is None else tick.observation.degradation.level
+    if level is not Level.L0:
+        yield f"level {level.value}, {MEANING[level]}"
 
 
 def _troubles(tick: Tick) -> Iterator[str]:

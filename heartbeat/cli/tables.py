@@ -35,6 +35,8 @@ from heartbeat.instants import format_duration, to_text
 from heartbeat.memory import Miss, MissReason
 from heartbeat.observation import Observation
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST, OwnerLoad
+from heartbeat.rules.decisions import Reason
+from heartbeat.rules.degradation import Degradation, Level
 from heartbeat.store.port import Receipt
 from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Finding, OwnerKind, Priority, State
@@ -52,6 +54,7 @@ _COLOUR = {
     ReadStatus.FAILED: "bold red",
     ReadStatus.DISABLED: "dim",
 }
+_DEGRADATION_COLOUR = {Level.L0: "dim", Level.L1: "yellow", Level.L2: "bold yellow", Level.L3: "bold red"}
 _LEVEL_COLOUR = {"critical": "bold red", "warning": "yellow"}
 _PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
 
@@ -195,7 +198,13 @@ def print_sources(out: Console, observation: Observation) -> None:
         out.print(cell(f"{alarm.code}: {alarm.message}", "bold red"))
     out.print(cell("Sources", "bold"))
     out.print(table)
+    out.print(level_line(observation.degradation), soft_wrap=True)
     print_findings(out, [found for report in observation.sweep.reports for found in report.findings], 20)
+
+
+def level_line(degradation: Degradation) -> Text:
+    """How far heartbeat can see and act, and why not further (rule G1)."""
+    return cell(f"Level {degradation.told}", _DEGRADATION_COLOUR[degradation.level])
 
 
 def _told(report: SourceReport, age: float | None) -> Text:
@@ -322,6 +331,8 @@ def print_receipts(out: Console, receipts: Iterable[Receipt], misses: Iterable[M
             for source in receipt.sources
             if source.get("status") in ("failed", "partial")
         ]
+        level = receipt.level if receipt.level not in ("", Level.L0) else ""
+        told = _dispatched(receipt)
         took = (receipt.ended_at - receipt.started_at).total_seconds()
         came = f"{receipt.outcome} in {took:.1f}s"
         late = "one more in its slot" if receipt.slot is None else lateness(receipt)
@@ -332,11 +343,19 @@ def print_receipts(out: Console, receipts: Iterable[Receipt], misses: Iterable[M
             cell(local(receipt.started_at, zone)),
             cell(f"{came}, {late}" if late else came, "" if receipt.outcome == "done" else "yellow"),
             cell(bucket_line(receipt.buckets)),
-            cell("; ".join((*troubled, *receipt.reasons)), "yellow"),
+            cell("; ".join(filter(None, (level, *troubled, *receipt.reasons, told))), "yellow"),
         )
     for miss in left:
         table.add_row("", *_missed(miss, zone))
     out.print(table)
+
+
+def _dispatched(receipt: Receipt) -> str:
+    """What the beat decided about a turn; nothing where the roster lets heartbeat start none."""
+    decision = str(receipt.dispatch.get("decision") or "")
+    if not decision or receipt.dispatch.get("reason") == Reason.NONE:
+        return ""
+    return f"{decision}: {receipt.dispatch.get('told') or ''}"
 
 
 _WHY_MISSED = {

@@ -192,6 +192,7 @@ def _document(
         "exit_code": int(code),
         "verdict": verdict,
         "degraded": seen.sweep.degraded,
+        **documents.level(seen.degradation),
         "alarms": [documents.finding(alarm) for alarm in seen.alarms],
         "sources": documents.sources(seen),
     }

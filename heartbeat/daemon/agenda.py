@@ -23,6 +23,9 @@ up this often is how either is noticed."""
 SHORTEST_WAIT = 0.001
 """Seconds: clocks differ in how finely they count."""
 
+LOOK_AT_TURNS = 15.0
+"""Seconds between two looks at running turns, so that one that ended badly gets its next attempt at once (rule F1)."""
+
 ASK_AGAIN = timedelta(seconds=30)
 """After how long an agent is asked for again that another process was beating for."""
 
@@ -52,13 +55,18 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Turns are running: it is time to see what became of them (rule F1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing is due for so long, or it is time to look at the clocks."""
 
     seconds: float
 
 
-Step = End | Reload | Beat | Wait
+Step = End | Reload | Beat | Follow | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,8 @@ class Moment:
     stopping: bool = False
     reload: bool = False
     held: float = 0.0
+    turns: float | None = None
+    """In how many seconds running turns are looked at; None where none is known to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,8 @@ def next_step(moment: Moment, agents: Sequence[Agent], agenda: Mapping[str, date
     left = (min(begins) - moment.now).total_seconds() if begins else LONGEST_WAIT
     left = max(left, moment.held)
     if left > 0:
-        return Wait(min(max(left, SHORTEST_WAIT), LONGEST_WAIT))
+        turns = LONGEST_WAIT if moment.turns is None else max(moment.turns, moment.held)
+        return Follow() if turns <= 0 else Wait(min(max(min(left, turns), SHORTEST_WAIT), LONGEST_WAIT))
     return Beat(tuple(agent for agent in agents if agenda.get(agent.id, moment.now) <= moment.now))
 
 

@@ -16,12 +16,24 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from heartbeat.beat import Peers, Tick, tick
-from heartbeat.daemon.agenda import Beat, End, Moment, Reload, after_tick, jitter, next_step, pause_after
+from heartbeat.daemon.agenda import (
+    LOOK_AT_TURNS,
+    Beat,
+    End,
+    Follow,
+    Moment,
+    Reload,
+    after_tick,
+    jitter,
+    next_step,
+    pause_after,
+)
 from heartbeat.daemon.clocks import Look, between
 from heartbeat.daemon.orders import Orders
 from heartbeat.daemon.readers import OneAtATime
 from heartbeat.daemon.roster_file import RosterFile, Signature, chosen, differences
 from heartbeat.daemon.supervisor import Supervisor
+from heartbeat.daemon.turns import followed
 from heartbeat.daemon.witness import GRACE, Witness
 from heartbeat.deadline import Deadline
 from heartbeat.errors import HeartbeatError, StateError
@@ -122,6 +134,8 @@ class Daemon:
         self._unusable = 0
         """How often in a row the state could not be used."""
         self._held_until = 0.0
+        self._turns_at: float | None = None
+        """When running turns are looked at next; None where none is known to run."""
         self._trouble = ""
         """Why the last beats failed."""
         self._refused = ""
@@ -149,6 +163,8 @@ class Daemon:
                     self._reload()
                 elif isinstance(step, Beat):
                     self._beat(step.agents)
+                elif isinstance(step, Follow):
+                    self._follow()
                 else:
                     self._wait(step.seconds)
                 self._status()
@@ -193,6 +209,7 @@ class Daemon:
             stopping=bool(around.orders.stopping),
             reload=around.orders.take_reload() or self._file.settles_in(now.awake) == 0,
             held=max(0.0, self._held_until - now.awake),
+            turns=None if self._turns_at is None else self._turns_at - now.awake,
         )
 
     def _wait(self, seconds: float) -> None:
@@ -204,13 +221,15 @@ class Daemon:
 
     # A beat.
 
-    def _beat(self, agents: tuple[Agent, ...]) -> None:
+    def _beat(self, agents: tuple[Agent, ...], *, extra: bool = False) -> None:
         loaded = self._loaded
         deadline = patience([agent.policy for agent in agents])
         self._promise(deadline.left(), f"the beat of {named(agents)}")
         try:
             with self._around.pinger(loaded).run(start=False) as ping:
-                done = self._tick(agents, loaded, deadline)
+                done = self._tick(agents, loaded, deadline, extra=extra)
+                if done.round.is_going_on:
+                    self._look_at_turns()
                 beaten = sum(beat.receipt is not None for beat in done.beats)
                 self._agenda = after_tick(self._agenda, agents, done, loaded.roster.timezone, self._wall())
                 told = self._around.report(self._unsaid(done))
@@ -223,7 +242,32 @@ class Daemon:
         for line in told:
             self._around.show(line)
 
-    def _tick(self, agents: tuple[Agent, ...], loaded: Loaded, deadline: Deadline) -> Tick:
+    # Turns that go on between beats.
+
+    def _follow(self) -> None:
+        """Collects what has ended; whoever's turn ended badly beats once more, for the next attempt (rule F1)."""
+        loaded, around = self._loaded, self._around
+        deadline = patience([agent.policy for agent in self._agents])
+        self._promise(deadline.left(), "a look at running turns")
+        self._turns_at = None
+        try:
+            with around.open_store() as store:
+                again, runs = followed(loaded, store, around.locks, self._wall, deadline, self._peers.means)
+            agents = tuple(agent for agent in self._agents if agent.id in again)
+            if runs:
+                self._look_at_turns()
+            if agents:
+                self._beat(agents, extra=True)
+        except Exception as error:  # noqa: BLE001 - what cannot be collected now is collected by the next beat
+            self._look_at_turns()
+            self._warn(f"running turns could not be looked at: {_what(error)}", "turns-failed")
+            self._trace(error)
+
+    def _look_at_turns(self) -> None:
+        self._turns_at = self._awake() + LOOK_AT_TURNS
+
+    def _tick(self, agents: tuple[Agent, ...], loaded: Loaded, deadline: Deadline, *, extra: bool) -> Tick:
+        """Their beats; with `extra` one more within a slot that is answered already, on a fresh look."""
         around = self._around
         with around.open_store() as store:
             self._put_notes(store)
@@ -235,7 +279,8 @@ class Daemon:
                 around.cache,
                 around.locks,
                 clock=self._wall,
-                only_due=True,
+                fresh=extra,
+                only_due=not extra,
                 peers=self._peers,
                 deadline=deadline,
             )

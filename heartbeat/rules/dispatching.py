@@ -14,17 +14,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from heartbeat.attempt import Attempt, DeadLetter, Engine, LetterState
 from heartbeat.breaker import Breaker, available_at
 from heartbeat.instants import format_duration, to_text
 from heartbeat.memory import Hold, Memory
 from heartbeat.policy import Policy
-from heartbeat.provider import Failover, Provider
+from heartbeat.provider import Failover
 from heartbeat.rules import rounds
 from heartbeat.rules.budget import Budget, Spent, over
+from heartbeat.rules.decisions import Continue as Continue
+from heartbeat.rules.decisions import Decision as Decision
+from heartbeat.rules.decisions import Passed as Passed
+from heartbeat.rules.decisions import Reason as Reason
+from heartbeat.rules.decisions import Skip as Skip
+from heartbeat.rules.decisions import Start as Start
+from heartbeat.rules.decisions import record_of as record_of
 from heartbeat.rules.dependencies import Wait as Dependency
 from heartbeat.rules.failover import Exhausted, Use, Wait, chain, choose, is_due
 from heartbeat.rules.talk import Talk
@@ -35,39 +41,6 @@ CARDS = "workboard"
 
 TOLD_BY: Mapping[Engine, str] = {Engine.OPENCLAW: CARDS, Engine.MULTICA: "multica"}
 """The source that tells which turns go on at an engine (rule T7)."""
-
-
-class Reason(StrEnum):
-    """Why no turn is started, or not on this task: stable words for receipts and JSON."""
-
-    NONE = "none"
-    """The roster does not let heartbeat start turns."""
-    OBSERVING = "observing"
-    """Memory was lost, and nobody has accepted that yet (rule B7)."""
-    PAUSED = "paused"
-    BUSY = "busy"
-    """A turn of the agent goes on, or the task is somebody else's at this moment (rule X5)."""
-    NO_WORK = "no_work"
-    TALKING = "talking"
-    """A person talks to the agent (rule B4)."""
-    DEGRADED = "degraded"
-    """Something could not be read that must be known first (rules G1, S2, T7)."""
-    LIMIT = "limit"
-    """As many turns go on as the roster allows at once."""
-    BUDGET = "budget"
-    CHANGED = "changed"
-    """It was written to since it was read; the next look tells what it is now."""
-    HELD = "held"
-    """A declared long operation (rule T5)."""
-    WAITING = "waiting"
-    """It depends on something that is not done (rule D4)."""
-    ROUNDS_EXHAUSTED = "rounds_exhausted"
-    DEAD_LETTER = "dead_letter"
-    """No provider would do it; it is tried again later, or left for a person (rule F4)."""
-    BREAKER_OPEN = "breaker_open"
-    """Nobody can be asked now (rules F2, F3)."""
-    ENGINE = "engine"
-    """The engine does not start turns for tasks like this one."""
 
 
 _RESTS = frozenset({Reason.CHANGED, Reason.HELD, Reason.BREAKER_OPEN})
@@ -121,88 +94,13 @@ class Situation:
     day_ends: datetime | None = None
     limit: int = 4
     """How many turns may go on at once, of all agents."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """A better placed task for which nothing is started. `until` is when that may change by itself.
-
-    `give_up` is set where its chain of attempts has come to an end that nobody has drawn the conclusion from: the task
-    is a dead letter from now on (rule F4).
-    """
-
-    task: Task
-    reason: Reason
-    told: str
-    until: datetime | None = None
-    give_up: Exhausted | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Continue:
-    """The agent's task in progress, whose turn has ended, gets its next one. `letter` is the one it is a replay of."""
-
-    task: Task
-    told: str
-    provider: Provider
-    letter: DeadLetter | None = None
-    passed: tuple[Passed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A task that was not in progress gets its first turn, or as a replay of `letter` its first one again."""
-
-    task: Task
-    told: str
-    provider: Provider
-    letter: DeadLetter | None = None
-    passed: tuple[Passed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """No turn is started. `until` is the earliest instant at which that may change by itself, where one is known."""
-
-    reason: Reason
-    told: str
-    until: datetime | None = None
-    passed: tuple[Passed, ...] = ()
-
-
-Decision: TypeAlias = Continue | Start | Skip
+    named: Task | None = None
+    """The one of these tasks that a person asked for: no other is considered, and its dead letter need not be due."""
 
 
 def decide(situation: Situation) -> Decision:
     """What is started for the agent now. Total: there is an answer to every situation, and always the same one."""
     return _resting(situation) or _Choice(situation).made()
-
-
-def record_of(decision: Decision) -> dict[str, Any]:
-    """The decision as plain JSON, for a receipt; what there is nothing to say of is null.
-
-    `decision` is `continue`, `start` or `skip`; `reason` and `until` are a skip's, `task`, `provider` and `letter` the
-    others'. `passed` holds `{task, reason, told, until}` of at most 20 tasks, and `passed_over` counts them all.
-    """
-    record: dict[str, Any] = {"decision": _NAMES[type(decision)], "told": decision.told}
-    if isinstance(decision, Skip):
-        record |= {"reason": decision.reason.value, "until": _stamp(decision.until)}
-        record |= {"task": None, "provider": None, "letter": None}
-    else:
-        letter = None if decision.letter is None else decision.letter.id
-        record |= {"reason": None, "until": None}
-        record |= {"task": decision.task.key, "provider": decision.provider.name, "letter": letter}
-    passed = [
-        {"task": each.task.key, "reason": each.reason.value, "told": each.told, "until": _stamp(each.until)}
-        for each in decision.passed[:_SHOWN]
-    ]
-    return {**record, "passed": passed, "passed_over": len(decision.passed)}
-
-
-_SHOWN = 20
-"""Tasks that were passed over, in one receipt: an agent may have hundreds that wait."""
-
-_NAMES: Mapping[type, str] = {Continue: "continue", Start: "start", Skip: "skip"}
 
 
 def _resting(situation: Situation) -> Skip | None:
@@ -324,7 +222,10 @@ class _Choice:
         """First what is in progress, then dead letters that are due, the one due for longest first, then what is ready;
         each in the order of work. What waits for another task stands where it would if it did not."""
         found = []
+        named = self._seen.named
         for place, placed in enumerate(self._seen.standings):
+            if named is not None and placed.task.key != named.key:
+                continue
             letter = self._letter(placed.task)
             if placed.state is State.IN_PROGRESS:
                 found.append(_Candidate(placed, (0, self._seen.now, place), letter))
@@ -339,8 +240,9 @@ class _Choice:
         return next((letter for letter in _of(task, self._letters) if letter.is_open), None)
 
     def _may_replay(self, letter: DeadLetter) -> bool:
-        """A letter that is due, or one whose replay somebody began and did not end."""
-        return letter.state is LetterState.REPLAYING or is_due(letter, self._seen.now)
+        """A letter that is due, or that a person asks for, or one whose replay somebody began and did not end."""
+        wanted = self._seen.named is not None or letter.state is LetterState.REPLAYING
+        return wanted or is_due(letter, self._seen.now)
 
     def _against(self, candidate: _Candidate) -> Passed | None:
         """Why this task gets no turn, whoever could be asked; the first reason that holds."""
@@ -415,7 +317,8 @@ class _Choice:
             told = f"{_name(task)} is in progress and its turn has ended{replayed}; {who}"
             return Continue(task, told, use.provider, letter, passed)
         due = f", due {task.due.isoformat()}" if task.due else ""
-        rank = replayed or f" is first in the order of work ({task.priority.value}{due})"
+        first = "was asked for by name" if self._seen.named is not None else "is first in the order of work"
+        rank = replayed or f" {first} ({task.priority.value}{due})"
         return Start(task, f"{_name(task)}{rank}; {who}", use.provider, letter, passed)
 
 
@@ -463,7 +366,3 @@ def _of(task: Task, things: Mapping[Ref, Sequence[tuple[int, _Thing]]]) -> tuple
 def _name(task: Task) -> str:
     """What people call it; never its title, which is foreign."""
     return task.items[0].key
-
-
-def _stamp(instant: datetime | None) -> str | None:
-    return None if instant is None else to_text(instant)

@@ -120,7 +120,7 @@ def daemon_units(launch: Launch, roster: Roster, agents: Sequence[str], place: P
         f"WatchdogSec={_WATCHDOG_SECONDS}",
         "Restart=always",
         f"RestartSec={_RESTART_SECONDS}",
-        "KillMode=mixed",
+        f"KillMode={_kill_mode(roster) or 'mixed'}",
         f"TimeoutStopSec={_STOP_SECONDS}",
         *_common(launch, roster, place),
     )
@@ -152,11 +152,20 @@ def _service(note: Note, description: str, lines: Iterable[str]) -> str:
 
 def _beat(argv: Sequence[str], roster: Roster, instance: str = "") -> tuple[str, ...]:
     limit = max((agent.policy.every for agent in roster.agents.values()), default=_GRACE) / 2 + _GRACE
+    mode = _kill_mode(roster)
     return (
         "Type=oneshot",
         f"ExecStart={' '.join(filter(None, (command_line(argv), instance)))}",
         f"TimeoutStartSec={_seconds(limit)}",
+        *((f"KillMode={mode}",) if mode else ()),
     )
+
+
+def _kill_mode(roster: Roster) -> str:
+    """`process` where a turn may be watched by a process of its own, which must outlive whoever started it (rule X2);
+    else systemd's usual way."""
+    starts = any(agent.policy.dispatch == "openclaw" for agent in roster.agents.values())
+    return "process" if starts else ""
 
 
 def _common(launch: Launch, roster: Roster, place: Place) -> Iterator[str]:

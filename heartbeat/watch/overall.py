@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from heartbeat.instants import format_duration
+from heartbeat.rules.degradation import Degradation, SourceState, level_of, unusable
 from heartbeat.watch.health import BAD, Health, Status
 from heartbeat.watch.processes import Doing, Held
 from heartbeat.watch.records import Disk, Records, SourceRecord
@@ -139,6 +140,23 @@ def _locks(holders: Iterable[Held]) -> Iterator[Check]:
         elif over is not None:
             told = f"{each.holder} holds {each.name}"
             yield Check("lock", Level.WARNING, told, "the next beat that needs the lock ends it")
+
+
+def level(records: Records, *, starts_turns: bool) -> Degradation:
+    """How far heartbeat can see and act, by what the newest beat read and what stands in the store (rule G1).
+
+    `starts_turns` says whether anybody in the roster is to be started: else no breaker is in anybody's way.
+    """
+    if records.trouble:
+        return unusable(records.trouble)
+    if not records.exists:
+        return unusable(f"there is none in {records.state}")
+    return level_of(
+        [SourceState(each.name, each.status, each.kind, each.shown) for each in records.sources],
+        records.breakers if starts_turns else (),
+        records.at,
+        memory_lost="" if records.lost is None else records.lost.reason,
+    )
 
 
 def failing(healths: Iterable[Health], found: Iterable[Check]) -> bool:

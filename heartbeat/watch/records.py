@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from heartbeat.breaker import Breaker
 from heartbeat.errors import StateError
 from heartbeat.instants import CLOCK_SKEW
 from heartbeat.memory import Memory
@@ -43,6 +44,10 @@ class SourceRecord:
     message: str = ""
     since: datetime | None = None
     complete_at: datetime | None = None
+    kind: str = ""
+    """Why it was not read completely, as a FailureKind."""
+    shown: timedelta | None = None
+    """How old the earlier read was that stood in for it."""
 
     @property
     def unread(self) -> bool:
@@ -92,6 +97,7 @@ class Records:
     lost: Tombstone | None = None
     agents: Mapping[str, Record] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
     outbox: OutboxRecord = OutboxRecord()
     holders: tuple[Held, ...] = ()
     database: Database | None = None
@@ -109,8 +115,8 @@ class Records:
 def read(
     state: Path, agents: Iterable[str], now: datetime, *, patience: float = PATIENCE, beats_only: bool = False
 ) -> Records:
-    """One look; with `beats_only` neither at what beats said of sources nor at the outbox. Raises nothing for what the
-    directory is like."""
+    """One look; with `beats_only` neither at what beats said of sources and providers nor at the outbox. Raises nothing
+    for what the directory is like."""
     names = tuple(agents)
     disk = _disk(state)
     try:
@@ -124,6 +130,7 @@ def read(
                 lost=store.tombstone(),
                 agents=_agents(store, names, {each.name: each for each in holders}, now),
                 sources=() if beats_only else _sources(store),
+                breakers=() if beats_only else tuple(store.breakers().values()),
                 outbox=OutboxRecord() if beats_only else _outbox(store, now),
                 holders=holders,
                 database=database,
@@ -180,8 +187,15 @@ def _sources(store: Store) -> tuple[SourceRecord, ...]:
 def _source(
     name: str, told: Mapping[str, Any], newest: Receipt, receipts: Iterable[Receipt], complete_at: datetime | None
 ) -> SourceRecord:
+    age = told.get("age_seconds")
     found = SourceRecord(
-        name, str(told.get("status")), newest.started_at, str(told.get("message") or ""), None, complete_at
+        name,
+        str(told.get("status")),
+        newest.started_at,
+        str(told.get("message") or ""),
+        complete_at=complete_at,
+        kind=str(told.get("kind") or ""),
+        shown=timedelta(seconds=age) if isinstance(age, int | float) and told.get("status") == "failed" else None,
     )
     if not found.unread:
         return found
@@ -191,7 +205,7 @@ def _source(
         if status is not None and status not in ("failed", "partial"):
             break
         since = min(since, receipt.started_at)
-    return SourceRecord(name, found.status, found.at, found.message, since, complete_at)
+    return replace(found, since=since)
 
 
 def _outbox(store: Store, now: datetime) -> OutboxRecord:

@@ -17,6 +17,8 @@ KEYS = {
         "schema",
         "generated_at",
         "degraded",
+        "level",
+        "level_reasons",
         "memory",
         "alarms",
         "sources",

@@ -89,6 +89,8 @@ def test_rounds_are_shown_with_their_limit_and_what_became_of_them(team: Path) -
         "schema": "heartbeat.rounds/1",
         "generated_at": "2026-11-21T04:00:00.000Z",
         "degraded": False,
+        "level": "L0",
+        "level_reasons": [],
         "tasks": [
             {
                 "key": str(GOALS),

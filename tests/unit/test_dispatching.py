@@ -521,3 +521,18 @@ def test_the_earliest_change_by_itself_is_told() -> None:
 
 def test_an_agent_without_tasks_and_with_the_default_policy_says_so_first() -> None:
     assert decided(policy=OPENCLAW) == Skip(Reason.NO_WORK, "nothing is ready")
+
+
+def test_X1_what_is_not_released_for_work_is_never_started_in_the_place_of_what_is() -> None:
+    for status in (Status.BACKLOG, Status.BLOCKED, Status.IN_REVIEW, Status.UNKNOWN):
+        found = decided(replace(HIGH, status=status), LOW)
+        assert isinstance(found, Start)
+        assert (found.task.ref, found.passed) == (LOW.ref, ()), status
+
+
+def test_X1_of_several_reasons_that_of_a_task_that_could_have_been_started_is_told() -> None:
+    waiting = replace(HIGH, depends_on=explicit("BIZ-7"))
+    found = decided(waiting, replace(ISSUE, owner=ARCHITECT), LOW, touched={LOW.ref})
+    assert isinstance(found, Skip)
+    assert [each.reason for each in found.passed] == [Reason.WAITING, Reason.CHANGED]
+    assert (found.reason, found.told) == (Reason.CHANGED, "00000002: it was written to since it was read")

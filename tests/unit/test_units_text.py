@@ -101,6 +101,20 @@ def test_the_daemon_is_watched_and_started_again() -> None:
     assert read(of_system)["Install"]["WantedBy"] == "multi-user.target"
 
 
+def test_X2_what_watches_a_turn_outlives_the_beat_that_started_it() -> None:
+    agents = {
+        name: replace(each, policy=replace(each.policy, dispatch="openclaw")) for name, each in TEAM.agents.items()
+    }
+    starting = replace(TEAM, agents=agents)
+    for roster, of_beat, of_daemon in ((TEAM, None, "mixed"), (starting, "process", "process")):
+        service, _ = due_units(LAUNCH, roster, (), Place())
+        assert read(service)["Service"].get("KillMode") == of_beat
+        [daemon] = daemon_units(LAUNCH, roster, (), Place())
+        assert read(daemon)["Service"]["KillMode"] == of_daemon
+        look, _ = watchdog_units(LAUNCH, roster, Place())
+        assert read(look)["Service"].get("KillMode") is None
+
+
 def test_a_beat_has_longer_than_its_own_deadline() -> None:
     slow = team(make_agent("slow", every=timedelta(hours=2)), make_agent("quick", every=timedelta(minutes=1)))
     service, _ = due_units(LAUNCH, slow, (), Place())

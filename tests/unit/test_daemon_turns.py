@@ -1,0 +1,63 @@
+"""Between two slots the daemon collects turns, and goes on at once where one ended badly (rule F1)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from heartbeat.attempt import Life, Outcome
+from heartbeat.daemon.agenda import LOOK_AT_TURNS, Beat, Follow, Jitter, Moment, Wait, next_step
+from heartbeat.daemon.loop import Loaded
+from heartbeat.daemon.turns import followed
+from heartbeat.deadline import Deadline
+from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
+from tests.support.engines import Fail, Hang, StandInSpawner
+from tests.support.items import NOW
+from tests.support.scripted_writer import ScriptedSystem, ScriptedWorld
+
+AGENT = worker("a")
+SPREAD = Jitter(timedelta(0), "")
+
+
+def group_of(folder: Path) -> DispatchTeam:
+    engine = StandInSpawner()
+    for name in ("first", "second", "third"):
+        engine.always(name, Hang())
+    return DispatchTeam(
+        ScriptedWorld(ScriptedSystem(card("c1", "a"))), folder, (AGENT,), engine=engine, extra=dict(MANAGED)
+    )
+
+
+def look(group: DispatchTeam) -> tuple[tuple[str, ...], bool]:
+    loaded = Loaded(group.roster, {})
+    return followed(loaded, group.store, group.folder, lambda: group.now, Deadline.after(60), group.peers.means)
+
+
+def test_a_turn_that_goes_on_is_looked_at_again_and_one_that_ended_badly_is_followed(tmp_path: Path) -> None:
+    group = group_of(tmp_path)
+    assert look(group) == ((), False)
+    group.dispatched("a")
+    assert look(group) == ((), True)
+    [dispatch] = group.engine.running
+    group.engine.finish(dispatch, Fail(REFUSED))
+    assert look(group) == (("a",), False)
+    assert group.attempts[0].outcome is Outcome.FAILED
+
+
+def test_a_turn_that_completed_is_collected_and_waits_for_the_next_slot(tmp_path: Path) -> None:
+    group = group_of(tmp_path)
+    group.dispatched("a")
+    [dispatch] = group.engine.running
+    group.engine.finish(dispatch)
+    assert look(group) == ((), False)
+    assert group.attempts[0].life is Life.ENDED
+
+
+def test_turns_are_looked_at_while_nobody_is_due_and_never_instead_of_a_beat() -> None:
+    later = {"a": NOW + timedelta(minutes=5)}
+    assert next_step(Moment(NOW, turns=0.0), (AGENT,), later, SPREAD) == Follow()
+    assert next_step(Moment(NOW, turns=7.0), (AGENT,), later, SPREAD) == Wait(7.0)
+    assert next_step(Moment(NOW, turns=None), (AGENT,), later, SPREAD) == Wait(30.0)
+    assert next_step(Moment(NOW, turns=0.0), (AGENT,), {"a": NOW}, SPREAD) == Beat((AGENT,))
+    assert next_step(Moment(NOW, turns=0.0, held=3.0), (AGENT,), later, SPREAD) == Wait(3.0)
+    assert LOOK_AT_TURNS < 30
