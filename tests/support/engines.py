@@ -98,6 +98,7 @@ class _State:
     orders: list[Order] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     aborts: list[str] = field(default_factory=list)
+    collected: list[str] = field(default_factory=list)
     script: list[Act] = field(default_factory=list)
     of_provider: dict[str, list[Act]] = field(default_factory=dict)
     always: dict[str, Act] = field(default_factory=dict)
@@ -154,7 +155,7 @@ class StandInSpawner:
             assert self._seen(turn).going is Going.RUNNING, f"{dispatch} has ended already"
             turn.ended = _ending(turn, act or Answer())
 
-    def forget(self, dispatch: str) -> None:
+    def lose(self, dispatch: str) -> None:
         """The engine loses what it knew of a turn, and the turn with it."""
         with self._changing() as state:
             state.turns[dispatch].forgotten = True
@@ -218,6 +219,8 @@ class StandInSpawner:
     def start(self, order: Order, deadline: Deadline) -> Accepted:
         dispatch = order.attempt.id
         self._pass("asked", dispatch)
+        if deadline.left() <= 0:
+            raise StartError(Failure(Cause.ENGINE, f"no time was left to ask the engine {self._engine}"))
         with self._changing() as state:
             self._check(state, starting=True)
             state.orders.append(order)
@@ -254,6 +257,10 @@ class StandInSpawner:
                 turn.ended = Sighting(Going.ENDED, Outcome.ABORTED, STOPPED, turn.model) if over else None
         self._pass("aborted", attempt.id)
         return over
+
+    def forget(self, attempt: Attempt) -> None:
+        with self._changing() as state:
+            state.collected.append(attempt.id)
 
     # Within
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from heartbeat.attempt import Life, Outcome
+from heartbeat.attempt import Cause, Failure, Life, Outcome
 from heartbeat.daemon.agenda import LOOK_AT_TURNS, Beat, Follow, Jitter, Moment, Wait, next_step
 from heartbeat.daemon.loop import Loaded
 from heartbeat.daemon.turns import followed
 from heartbeat.deadline import Deadline
+from heartbeat.roster.model import Operator
+from tests.support.daemon_world import Machine, Stage
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
 from tests.support.engines import Fail, Hang, StandInSpawner
 from tests.support.items import NOW
+from tests.support.rosters import make_roster
 from tests.support.scripted_writer import ScriptedSystem, ScriptedWorld
 
 AGENT = worker("a")
@@ -61,3 +65,26 @@ def test_turns_are_looked_at_while_nobody_is_due_and_never_instead_of_a_beat() -
     assert next_step(Moment(NOW, turns=0.0), (AGENT,), {"a": NOW}, SPREAD) == Beat((AGENT,))
     assert next_step(Moment(NOW, turns=0.0, held=3.0), (AGENT,), later, SPREAD) == Wait(3.0)
     assert LOOK_AT_TURNS < 30
+
+
+def test_F1_a_daemon_starts_the_next_attempt_within_seconds_of_a_turn_that_ended_badly(tmp_path: Path) -> None:
+    system = ScriptedSystem(card("c1", "a"))
+    machine = Machine(NOW)
+    engine = StandInSpawner(clock=lambda: machine.true)
+    engine.always("first", Fail(Failure(Cause.REFUSES, "401"), takes=timedelta(minutes=2)))
+    engine.always("second", Hang())
+    agent = worker("a", every=timedelta(hours=1))
+    roster = make_roster(
+        agent, timezone="UTC", operator=Operator(), sources={"workboard": {}}, extra=dict(MANAGED), path=tmp_path / "r"
+    )
+    stage = Stage(machine, tmp_path, roster, ScriptedWorld(system))
+    stage.peers = lambda peers: replace(peers, spawner=lambda *given: engine, chance=lambda: 0.0)
+    stage.run(timedelta(minutes=5))
+    first, second = stage.store.attempts()
+    assert (first.provider, first.outcome) == ("first", Outcome.FAILED)
+    assert (second.provider, second.life) == ("second", Life.RUNNING)
+    assert first.accepted_at is not None
+    assert second.accepted_at is not None
+    assert second.accepted_at - first.accepted_at <= timedelta(minutes=2, seconds=2 * LOOK_AT_TURNS)
+    assert len(stage.slots("a")) == 2, "one beat at its slot, and one more on account of the turn"
+    assert stage.complained == []
