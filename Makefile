@@ -44,12 +44,13 @@ wheel: $(INSTALLED)
 
 test-openclaw: $(INSTALLED) ## the same suite on a real OpenClaw Gateway (installed once into a cache)
 	$(BIN)/python -m tests.real.install
-	$(BIN)/python -m pytest -m openclaw
+	$(BIN)/python -m pytest -m "openclaw and not slow"
 
 test-cron: $(INSTALLED) ## five minutes of a real cron (needs root and Debian's cron)
 	$(BIN)/python -m pytest -m cron
 
-test-slow: $(INSTALLED) ## tests that take minutes
+test-slow: $(INSTALLED) ## tests that take minutes; some need OpenClaw
+	$(BIN)/python -m tests.real.install
 	$(BIN)/python -m pytest -m slow
 
 bench: $(INSTALLED) ## the numbers of docs/benchmarks.md

@@ -88,6 +88,10 @@ class Spawner(Protocol):
         """Ends a turn; whether it is certain that it does not run any more. Raises TransportError."""
         ...
 
+    def forget(self, attempt: Attempt) -> None:
+        """The outcome is on record: what is kept of the turn on this machine may go. Raises TransportError."""
+        ...
+
 
 class SpawnerBuilder(Protocol):
     def __call__(self, engine: Engine, roster: Roster, environment: Mapping[str, str]) -> Spawner | None:

@@ -12,7 +12,6 @@ from heartbeat.dispatch.claims import drop
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.settle import settle
 from heartbeat.instants import format_duration
-from heartbeat.provider import RUN_DEADLINE
 from heartbeat.systems.base import TransportError
 
 GRACE = timedelta(minutes=2)
@@ -89,10 +88,8 @@ def _known_to_run(context: Context, attempt: Attempt, *, keep: bool = True) -> A
     """An attempt whose acceptance nobody heard, as one that was accepted; on record with `keep`."""
     if attempt.life is not Life.SPAWNING:
         return attempt
-    provider = context.failover_for(attempt.engine).named(attempt.provider)
-    lasting = provider.run_deadline if provider is not None else RUN_DEADLINE
     accepted = attempt.spawned_at or context.clock()
-    known = replace(attempt, accepted_at=accepted, deadline=accepted + lasting)
+    known = replace(attempt, accepted_at=accepted, deadline=context.deadline_of(attempt, accepted))
     if not keep:
         return known
     running = replace(known, life=Life.RUNNING)
@@ -113,7 +110,19 @@ def _collected(context: Context, attempt: Attempt, seen: Sighting) -> Attempt:
         model=seen.model,
         exit_code=seen.exit_code,
     )
+    if ended is not None:
+        _forget(context, ended)
     return ended or context.store.attempt(attempt.id) or attempt
+
+
+def _forget(context: Context, ended: Attempt) -> None:
+    """What cannot be cleared away now goes with the next sweep."""
+    spawner = context.engine(ended.engine)
+    try:
+        if spawner is not None:
+            spawner.forget(ended)
+    except TransportError as error:
+        context.log(ended, "dispatch-kept", f"what this turn left on this machine could not be removed: {error}")
 
 
 def _overdue(context: Context, attempt: Attempt) -> Attempt:

@@ -14,10 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +24,7 @@ from heartbeat.attempt import Attempt, Cause, Engine, Failure
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Accepted, Going, Order, Sighting, StartError
 from heartbeat.dispatch.command_result import Judged, judge
-from heartbeat.dispatch.folder import KEPT, RunFolder, idle_folders, runs_directory
+from heartbeat.dispatch.folder import RunFolder, runs_directory
 from heartbeat.dispatch.supervise import (
     BEGAN,
     CHILD,
@@ -39,8 +38,9 @@ from heartbeat.dispatch.supervise import (
     Said,
     process_in,
 )
+from heartbeat.dispatch.watched import PAUSE, is_alive, lives, seconds_of, signal_group, wait_for_end
 from heartbeat.roster.model import Roster
-from heartbeat.store.holder import Process, boot, process_of, state_of
+from heartbeat.store.holder import Process, boot, state_of
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.json_text import safe_excerpt
 from heartbeat.systems.process import find_executable
@@ -62,8 +62,6 @@ that it does not know, the program ends within 2 to 5 (contract 6.1)."""
 _MAX_BYTES = 16 * 1024 * 1024
 """Of each output; a turn's result has some 10 kB (contract 6.1)."""
 _TAIL = 16 * 1024
-_PAUSE = 0.05
-"""Seconds between two looks at a file that another process is about to write."""
 
 
 def build(
@@ -145,7 +143,7 @@ class CommandSpawner:
 
     def _start(self, order: Order, deadline: Deadline) -> Accepted:
         folder = self._folder(order.attempt)
-        accepted = Accepted(order.attempt.id, f"agent:{order.attempt.agent}:{order.attempt.session}")
+        accepted = Accepted(order.attempt.id, _session(order.attempt))
         if self._has_begun(folder):
             return accepted
         program = find_executable(self.binary, self.environment)
@@ -204,12 +202,13 @@ class CommandSpawner:
                 start_new_session=True,
             )
         with watcher:
-            stream = watcher.stdout or io.BytesIO()
-            said = _heard(stream, deadline, until=Said.BEGAN)
-            if Said.BEGAN in said:
-                said += _heard(stream, deadline.at_most(self.settle), until=Said.ENDED)
-            # It left for a session of its own at once; what is waited for here is only what it left.
-            if not said and watcher.poll() is None:
+            try:
+                stream = watcher.stdout or io.BytesIO()
+                said = _heard(stream, deadline, until=Said.BEGAN)
+                if Said.BEGAN in said:
+                    said += _heard(stream, deadline.at_most(self.settle), until=Said.ENDED)
+            finally:
+                # What watches has left for a session of its own. This is but what it left behind, or never came so far.
                 watcher.kill()
         return ", ".join(said.split())
 
@@ -233,7 +232,7 @@ class CommandSpawner:
         began = folder.read_json(BEGAN)
         if began is None:
             order = folder.read_json(ORDER)
-            if order is not None and order.get("boot") == boot() and _instant(order, "begin_by") > time.monotonic():
+            if order is not None and order.get("boot") == boot() and seconds_of(order, "begin_by") > time.monotonic():
                 return Sighting(Going.RUNNING)  # somebody may be about to begin
             if not folder.exists() or self._settle_that_it_never_begins(folder):
                 began = VOID
@@ -261,7 +260,7 @@ class CommandSpawner:
 
     def _watcher(self, folder: RunFolder) -> bool:
         """Whether the process that watches is alive."""
-        return _lives(folder.read_json(BEGAN) or {}, folder, self.grace)
+        return lives(folder.read_json(BEGAN) or {}, folder, self.grace)
 
     def _orphan(self, folder: RunFolder) -> Process | None:
         """The command that nobody watches over any more, if it still runs."""
@@ -279,6 +278,7 @@ class CommandSpawner:
             return True
         if self._judged(folder) is None:
             folder.put(STOP, b"")
+            self._end_stopped_watcher(folder, deadline)
             self._wait_for_result(folder, deadline)
         judged = self._judged(folder)
         if judged is None and not self._watcher(folder):
@@ -286,9 +286,17 @@ class CommandSpawner:
             judged = self._judged(folder)
         return judged is not None and judged.over
 
+    def _end_stopped_watcher(self, folder: RunFolder, deadline: Deadline) -> None:
+        """One that was stopped hears nothing, and would go on with its work whenever it is let."""
+        watcher = process_in(folder.read_json(BEGAN) or {})
+        if watcher is not None and is_alive(watcher) and state_of(watcher.pid) in "Tt":
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(watcher.pid, signal.SIGKILL)
+            wait_for_end(watcher, deadline.at_most(self.grace))
+
     def _wait_for_result(self, folder: RunFolder, deadline: Deadline) -> None:
         while not folder.has(RESULT) and self._watcher(folder) and deadline.left() > 0:
-            time.sleep(min(_PAUSE, deadline.left()))
+            time.sleep(min(PAUSE, deadline.left()))
 
     def _end_orphan(self, folder: RunFolder, deadline: Deadline) -> None:
         """Does what the process that watches would have done, and leaves its result."""
@@ -296,12 +304,12 @@ class CommandSpawner:
         if child is None:
             folder.put_new(RESULT, _NOBODY_SAW)
             return
-        _signal_group(child, signal.SIGTERM)
-        _wait_for_end(child, deadline.at_most(self.grace))
+        signal_group(child, signal.SIGTERM)
+        wait_for_end(child, deadline.at_most(self.grace))
         killed = is_alive(child)
         if killed:
-            _signal_group(child, signal.SIGKILL)
-            _wait_for_end(child, deadline.at_most(self.grace))
+            signal_group(child, signal.SIGKILL)
+            wait_for_end(child, deadline.at_most(self.grace))
         if not is_alive(child):
             folder.put_new(RESULT, {"how": How.STOPPED, "code": None, "killed": killed})
 
@@ -313,40 +321,6 @@ class CommandSpawner:
         if token:
             environment["OPENCLAW_GATEWAY_TOKEN"] = token
         return {**environment, "LC_ALL": "C.UTF-8"}
-
-
-def sweep(runs: Path, wanted: Collection[str], *, older_than: timedelta = KEPT) -> int:
-    """Removes the folders of turns that nobody waits for (`wanted` are the ids of all unfinished attempts), and where
-    nothing runs any more; how many. Raises OSError."""
-    count = 0
-    for folder in idle_folders(runs, wanted, older_than=older_than):
-        if any(_lives(folder.read_json(name) or {}, folder, _GRACE) for name in (BEGAN, CHILD)):
-            continue
-        folder.remove()
-        count += 1
-    return count
-
-
-def is_alive(process: Process) -> bool:
-    """Whether this very process runs; one that only waits to be reaped does not."""
-    return process_of(process.pid) == process and state_of(process.pid) not in "ZX"
-
-
-def _lives(told: Mapping[str, Any], folder: RunFolder, grace: float) -> bool:
-    """Whether the process that was written down runs. Where the system does not tell which process is which, it counts
-    as running for as long as it could."""
-    process = process_in(told)
-    if process is not None:
-        return is_alive(process)
-    if "pid" not in told or folder.has(RESULT):
-        return False
-    order = folder.read_json(ORDER) or {}
-    return time.monotonic() < _instant(order, "begin_by") + _instant(order, "seconds") + grace
-
-
-def _instant(told: Mapping[str, Any], name: str) -> float:
-    value = told.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _arguments(order: Order, message: Path) -> Sequence[str]:
@@ -364,6 +338,12 @@ def _arguments(order: Order, message: Path) -> Sequence[str]:
     )
 
 
+def _session(attempt: Attempt) -> str:
+    """The session as OpenClaw names it; an attempt that was accepted has it so already."""
+    named = attempt.session
+    return named if named.startswith("agent:") else f"agent:{attempt.agent}:{named}"
+
+
 def _heard(stream: IO[bytes], deadline: Deadline, *, until: str) -> str:
     """What is said until that word, the end, or the deadline."""
     poll = select.poll()
@@ -375,17 +355,6 @@ def _heard(stream: IO[bytes], deadline: Deadline, *, until: str) -> str:
             break
         said += more
     return said.decode("ascii", "replace")
-
-
-def _signal_group(leader: Process, number: signal.Signals) -> None:
-    if is_alive(leader):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader.pid, number)
-
-
-def _wait_for_end(process: Process, deadline: Deadline) -> None:
-    while is_alive(process) and deadline.left() > 0:
-        time.sleep(min(_PAUSE, deadline.left()))
 
 
 def _unwritable(error: OSError, runs: Path) -> StartError:

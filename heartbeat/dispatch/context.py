@@ -19,7 +19,7 @@ from heartbeat.dispatch.base import Spawner, SpawnerBuilder
 from heartbeat.dispatch.engines import build_spawner
 from heartbeat.dispatch.providers import failover_of
 from heartbeat.notify.roles import addressed
-from heartbeat.provider import MULTICA_NATIVE, Failover, Provider, Strategy
+from heartbeat.provider import MULTICA_NATIVE, RUN_DEADLINE, Failover, Provider, Strategy
 from heartbeat.render.values import command_line
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import LogEntry, Store
@@ -80,6 +80,14 @@ class Context:
         first = next(iter(self.failover.enabled), Provider(MULTICA_NATIVE))
         alone = replace(first, name=MULTICA_NATIVE, model="", enabled=True)
         return Failover(Strategy.NATIVE, (alone,), self.failover.rules)
+
+    def deadline_of(self, attempt: Attempt, accepted: datetime) -> datetime | None:
+        """When a turn that was accepted then must have ended. A Multica run may last for hours and is ended by Multica:
+        None."""
+        if attempt.engine is Engine.MULTICA:
+            return None
+        provider = self.failover_for(attempt.engine).named(attempt.provider)
+        return accepted + (provider.run_deadline if provider is not None else RUN_DEADLINE)
 
     @property
     def running_limit(self) -> int:

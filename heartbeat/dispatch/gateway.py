@@ -41,6 +41,7 @@ from heartbeat.systems.openclaw.talks import HISTORY_METHOD
 _SCOPES = (READ, WRITE)
 
 _INVALID = "INVALID_REQUEST"
+_NO_AGENT = "Unknown agent id"
 _STOPPED = "stopped by heartbeat"
 _TAKEN = frozenset({"accepted", "in_flight", "ok", "timeout", "error"})
 """What `agent` says of a turn that it has begun, be it just now, before, or long ago."""
@@ -118,6 +119,9 @@ class GatewaySpawner:
             line = gateway.line(attempt)
             return not line[-1].goes_on if line else not gateway.is_active(attempt)
 
+    def forget(self, attempt: Attempt) -> None:
+        """Nothing is kept here of a turn; what the Gateway keeps is its own."""
+
     @contextmanager
     def _open(self, deadline: Deadline) -> Iterator[_Gateway]:
         address = self.reach.address()
@@ -170,6 +174,8 @@ class _Gateway:
             answer = self.client.call("agent", parameters, self.deadline)
         except TransportError as error:
             error.outcome_unknown = not (isinstance(error, GatewayError) and error.code)
+            if isinstance(error, GatewayError) and error.code == _INVALID and error.kind is not FailureKind.AUTH:
+                raise _RefusedError(Cause.TASK, str(error)) from error
             raise
         if not isinstance(answer, Mapping) or answer.get("status") not in _TAKEN:
             told = safe_excerpt(repr(answer)[:500])
@@ -186,11 +192,16 @@ class _Gateway:
         return lineage(self.runs(attempt), attempt.id)
 
     def runs(self, attempt: Attempt) -> tuple[Run, ...]:
-        """Every turn of the attempt's session that is on record."""
+        """Every turn of the attempt's session that is on record; an agent that OpenClaw does not have has none."""
         asked: dict[str, Any] = {"sessionKey": key_of(attempt), "agentId": attempt.agent, "limit": _TASKS_PAGE}
         runs: list[Run] = []
         for _ in range(_TASKS_PAGES):
-            page = self.read("tasks.list", asked)
+            try:
+                page = self.read("tasks.list", asked)
+            except GatewayError as error:
+                if error.said.startswith(_NO_AGENT):
+                    return ()
+                raise
             runs.extend(runs_of(page))
             following = page.get("nextCursor")
             if not isinstance(following, str):
@@ -238,19 +249,16 @@ class _RefusedError(TransportError):
 def _refused(error: TransportError) -> StartError:
     """What the Gateway did not begin, or may have begun without our hearing of it.
 
-    What it cannot do just now, and what it does not let us do, is the engine's business; a request that it calls
+    Whether it can be reached, lets us in and can begin a turn just now is the engine's business; a turn that it calls
     invalid stays invalid whoever answers (rule F3).
     """
-    advice = error.advice
-    if isinstance(error, _RefusedError):
-        cause = error.cause
-    elif isinstance(error, GatewayError) and error.code == _INVALID and error.kind is not FailureKind.AUTH:
-        cause = Cause.TASK
-    else:
-        cause = Cause.ENGINE
-    if cause is Cause.TASK:
-        advice = advice or "see whether `openclaw agents list` has this agent"
-    elif cause is Cause.REFUSES:
-        advice = advice or "correct the model in the roster's `providers`; `openclaw models list` names those there are"
+    cause = error.cause if isinstance(error, _RefusedError) else Cause.ENGINE
     failure = Failure(cause, str(error), Outcome.SPAWN_FAILED, retry_after=error.retry_after)
-    return StartError(failure, unknown=error.outcome_unknown, advice=advice)
+    return StartError(failure, unknown=error.outcome_unknown, advice=error.advice or _ADVICE.get(cause, ""))
+
+
+_ADVICE: Mapping[Cause, str] = {
+    Cause.TASK: "see whether `openclaw agents list` has this agent",
+    Cause.REFUSES: "correct the model in the roster's `providers`; `openclaw models list` names those there are",
+    Cause.ENGINE: "try again in a minute; `heartbeat doctor` tells how the Gateway can be reached",
+}

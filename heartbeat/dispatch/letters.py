@@ -1,4 +1,8 @@
-"""Dead letters: what no provider would do is kept with all that is needed to try again (rule F4)."""
+"""Dead letters: what no provider would do is kept with all that is needed to try again (rule F4).
+
+People hear of the first ones one by one. From the third of a day on it is a queue that grows, most likely for one
+reason, and that is told when it has come to 3, 10, 30 and so on, each once a day (rule O3).
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,13 @@ from heartbeat.dispatch.claims import back_entries
 from heartbeat.dispatch.context import Context
 from heartbeat.instants import to_text
 from heartbeat.notices import harmless, say
+from heartbeat.rules.budget import day_began
 from heartbeat.rules.failover import LETTER_TRIES, Exhausted, letter_due
-from heartbeat.store.port import LogEntry
+from heartbeat.store.port import LogEntry, Store
 from heartbeat.task import NOBODY, Owner, OwnerKind, Ref
+
+QUEUE = (3, 10, 30, 100, 300, 1000)
+"""So many letters of one day are told as a queue; below the first each is told by itself."""
 
 _BECAUSE = 300
 """Characters of an error that are told; the letter keeps the whole."""
@@ -48,7 +56,8 @@ def bury(context: Context, attempt: Attempt, chain: Sequence[Attempt], verdict: 
     context.store.put_letter(letter)
     context.store.enqueue(back_entries(context, attempt))
     context.log(attempt, "dead-letter", f"{error} ({letter.state.value})", letter=letter.id, tries=letter.tries)
-    context.tell([_told(letter)] if replayed is None or letter.state is LetterState.EXHAUSTED else [])
+    if replayed is None or letter.state is LetterState.EXHAUSTED:
+        context.tell(_messages(context, letter, now))
     return letter
 
 
@@ -58,10 +67,10 @@ def replaying(context: Context, letter: DeadLetter) -> None:
 
 
 def put_back(context: Context, attempt: Attempt) -> None:
-    """A replay that never came to ask anybody was no try: the letter waits as before."""
+    """A replay that never came to ask anybody was no try: the letter waits, or is left for a person, as before."""
     letter = context.store.letter(attempt.letter) if attempt.letter else None
     if letter is not None and letter.state is LetterState.REPLAYING:
-        context.store.put_letter(replace(letter, state=LetterState.WAITING))
+        context.store.put_letter(replace(letter, state=_resting(letter.tries)))
 
 
 def delivered(context: Context, attempt: Attempt) -> None:
@@ -80,12 +89,35 @@ def withdraw_settled(context: Context, open_refs: Iterable[Ref], read: frozenset
                 _close(context, letter, LetterState.DROPPED, "the task is over")
 
 
+def retry(store: Store, letter: DeadLetter, by: str, now: datetime) -> DeadLetter:
+    """The letter is due at once; one whose tries are used gets them anew. Called inside a transaction, for a letter
+    that waits or was left for a person."""
+    tries = 0 if letter.state is LetterState.EXHAUSTED else letter.tries
+    due = replace(letter, state=LetterState.WAITING, tries=tries, due_at=now)
+    store.put_letter(due)
+    store.add_log([_entry(letter, "letter-retry", f"due at once, by {by}", now, by=by)])
+    return due
+
+
+def drop(store: Store, letter: DeadLetter, by: str, why: str, now: datetime) -> None:
+    """A person gives the letter up. Called inside a transaction."""
+    store.put_letter(replace(letter, state=LetterState.DROPPED, closed_at=now))
+    store.add_log([_entry(letter, "letter-dropped", f"dropped by {by}: {why}", now, by=by, why=why)])
+
+
+def left_at(letter: DeadLetter) -> datetime:
+    """When an exhausted letter was left for a person: it was put off once more then."""
+    return letter.due_at - (letter_due(letter.tries, letter.due_at) - letter.due_at)
+
+
 def _close(context: Context, letter: DeadLetter, state: LetterState, why: str) -> None:
     now = context.clock()
     context.store.put_letter(replace(letter, state=state, closed_at=now))
-    context.store.add_log(
-        [LogEntry(now, f"letter-{state.value}", why, letter.agent, letter.task, details={"letter": letter.id})]
-    )
+    context.store.add_log([_entry(letter, f"letter-{state.value}", why, now)])
+
+
+def _entry(letter: DeadLetter, action: str, message: str, now: datetime, **details: str) -> LogEntry:
+    return LogEntry(now, action, message, letter.agent, letter.task, details={"letter": letter.id, **details})
 
 
 def _letter_id(dispatch: str) -> str:
@@ -98,10 +130,51 @@ def _tried_again(letter: DeadLetter, chain: Sequence[Attempt], error: str, poiso
         letter,
         tries=tries,
         due_at=letter_due(tries, now),
-        state=LetterState.EXHAUSTED if tries >= LETTER_TRIES else LetterState.WAITING,
+        state=_resting(tries),
         attempts=tuple(dict.fromkeys((*letter.attempts, *(each.id for each in chain)))),
         error=error,
         poison=poison,
+    )
+
+
+def _resting(tries: int) -> LetterState:
+    """Where a letter stands between two replays, of which so many failed."""
+    return LetterState.EXHAUSTED if tries >= LETTER_TRIES else LetterState.WAITING
+
+
+def _messages(context: Context, letter: DeadLetter, now: datetime) -> tuple[Message, ...]:
+    """What people are told of a letter that was made, or left for a person, just now; it is on record already."""
+    began = day_began(now, context.roster.timezone)
+    known = context.store.letters(open_only=True)
+    if letter.state is LetterState.EXHAUSTED:
+        of_today = [each for each in known if each.state is LetterState.EXHAUSTED and left_at(each) >= began]
+    else:
+        of_today = [each for each in known if each.state is not LetterState.EXHAUSTED and each.created_at >= began]
+    if len(of_today) < QUEUE[0]:
+        return (_told(letter),)
+    return (_grown(letter, len(of_today), len(known), began),) if len(of_today) in QUEUE else ()
+
+
+def _grown(letter: DeadLetter, count: int, known: int, began: datetime) -> Message:
+    """A queue that came to one of the sizes at which it is told; the letter is the newest in it."""
+    exhausted = letter.state is LetterState.EXHAUSTED
+    kind = "queue_exhausted" if exhausted else "queue"
+    later = next((step for step in QUEUE if step > count), 0)
+    facts = {
+        "count": count,
+        "known": known,
+        "title": harmless(letter.title),
+        "because": harmless(letter.error, _BECAUSE),
+        "later": say("queue_later", step=later) if later else "",
+    }
+    return Message(
+        key=f"letters/{letter.state.value}/{count}/{to_text(began)}",
+        to=("coo", "operator"),
+        level=Level.CRITICAL if exhausted else Level.WARNING,
+        title=say(f"{kind}_title", count=count),
+        body=say(kind, **facts),
+        owner=NOBODY,
+        creator=NOBODY,
     )
 
 

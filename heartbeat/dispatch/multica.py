@@ -44,6 +44,7 @@ _OUT_OF_BACKLOG = "todo"
 _ARRIVES_WITHIN = 60.0
 """Seconds after which a request whose answer was lost, and of which there is no run, counts as never arrived."""
 _GONE = "issue not found"
+_UNASSIGNED = "issue is not assigned to an agent or squad"
 _CAUSES = {400: Cause.TASK, 402: Cause.REFUSES, 403: Cause.REFUSES, 404: Cause.NONE, 409: Cause.NONE}
 """What the server's refusal to begin a run means; everything else is between us and Multica."""
 
@@ -164,15 +165,19 @@ class MulticaSpawner:
         _refuse_unless_free(access, record, runs, issue, agent)
         folder.make()
         folder.put_json(BASELINE, {"issue": issue.id, "agent": agent, "known": sorted(known), "at": self._clock()})
+        began_unseen = False
         try:
             if status_of(record)[1] is Status.BACKLOG:
                 access.leave_backlog(issue.id, _OUT_OF_BACKLOG)
+                began_unseen = True
                 found = new_run(access.runs(issue.id), agent, known)
                 if found is not None:
                     return _id(found)
+                began_unseen = False
             # Out of the backlog, and nobody was woken: a rerun says why.
-            return _id(access.rerun(issue.id))
+            return _named(access.rerun(issue.id))
         except TransportError as error:
+            error.outcome_unknown = error.outcome_unknown or began_unseen
             found = None
             if error.outcome_unknown:
                 with suppress(TransportError):
@@ -292,10 +297,12 @@ def _not_for_multica(why: str, advice: str = "use `dispatch: openclaw` for it") 
 
 def _refused(error: TransportError) -> StartError:
     """What it means that Multica did not begin a run."""
-    status, _, code = refusal_of(error)
+    status, said, code = refusal_of(error)
     cause = Cause.ENGINE if error.outcome_unknown else _CAUSES.get(status or 0, Cause.ENGINE)
     if status == 404 and not _is_gone(error):
         cause = Cause.ENGINE
+    if said == _UNASSIGNED:
+        cause = Cause.NONE
     told = f"{error} ({code})" if code else str(error)
     outcome = Outcome.ABORTED if cause is Cause.NONE else Outcome.FAILED
     failure = Failure(cause, told, outcome, retry_after=error.retry_after, code=status)
@@ -332,6 +339,13 @@ def _known(noted: Mapping[str, object]) -> frozenset[str]:
 
 def _id(run: Record) -> str:
     return str(run.get("id") or "")
+
+
+def _named(run: Record) -> str:
+    if not _id(run):
+        told = "Multica began a run and did not say which"
+        raise TransportError(FailureKind.BAD_OUTPUT, told, outcome_unknown=True)
+    return _id(run)
 
 
 def _same(one: object, other: str) -> bool:

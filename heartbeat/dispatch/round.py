@@ -11,25 +11,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from heartbeat.action import Level, Message
-from heartbeat.attempt import Attempt, Engine
+from heartbeat.attempt import Attempt, Engine, Outcome
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.claims import claimable, finish_giving_back, give_back, ref_of, returned
 from heartbeat.dispatch.collect import Collected, collect
 from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.folder import runs_directory
 from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.letters import bury, withdraw_settled
 from heartbeat.dispatch.settle import chain_of
 from heartbeat.dispatch.start import Begun, Plan, Result, start
+from heartbeat.dispatch.watched import sweep
 from heartbeat.errors import UsageError
 from heartbeat.notices import harmless, say
 from heartbeat.notify.inbox import inbox
 from heartbeat.observation import Observation
+from heartbeat.provider import MULTICA_NATIVE, NATIVE
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules import rounds
 from heartbeat.rules.budget import budget_of, day_began, day_ends, spent
 from heartbeat.rules.dispatching import Continue, Decision, Passed, Reason, Situation, Skip, Start, decide, record_of
 from heartbeat.rules.talk import talks
-from heartbeat.store.port import UNFINISHED, Entry, EntryKind, Store
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, LogEntry, Store
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.writing import Look, Writer
 from heartbeat.task import CLOSED, NOBODY, Owner, OwnerKind, Ref, Task
@@ -85,6 +88,12 @@ class Round:
     dispatched: Mapping[str, Dispatched] = field(default_factory=dict)
     hooks: tuple[Entry, ...] = ()
 
+    @property
+    def is_going_on(self) -> bool:
+        """Whether a turn is known to run, or may do so."""
+        started = any(each.started is not None for each in self.dispatched.values())
+        return started or bool(self.collected.running or self.collected.unseen)
+
 
 def play(
     context: Context, observation: Observation, agents: Sequence[Agent], touched: Collection[Ref] = frozenset()
@@ -103,7 +112,40 @@ def play(
         taken = dispatched.get(orphan.agent)
         if taken is None or taken.started is None or set(orphan.refs).isdisjoint(taken.started.refs):
             give_back(context, orphan)
+    _clear_away(context)
     return Round(collected, dispatched, _hooks(context))
+
+
+def _clear_away(context: Context) -> None:
+    """Breakers of providers that the roster does not have any more, and what ended turns have left in files."""
+    known = {NATIVE, MULTICA_NATIVE, *(each.name for each in context.failover.providers), *Engine}
+    with context.store.transaction():
+        for name in context.store.breakers().keys() - known:
+            context.store.drop_breaker(name)
+    runs = runs_directory(context.roster, context.environment)
+    try:
+        sweep(runs, frozenset(each.id for each in context.store.attempts(unfinished=True)))
+    except OSError as error:
+        told = f"{runs} could not be cleared: {error.strerror or error}"
+        context.store.add_log([LogEntry(context.clock(), "runs-kept", told)])
+
+
+def follow(context: Context) -> Collected:
+    """Between two beats: collects what has ended, and does what hangs on it. Nothing is started. Raises StateError."""
+    collected = collect(context, ())
+    finish_giving_back(context)
+    _hooks(context)
+    return collected
+
+
+def goes_on(collected: Collected) -> tuple[str, ...]:
+    """The agents whose turn ended badly: they get the next attempt at once where somebody watches (rule F1)."""
+    bad = (each.agent for each in collected.ended if each.was_turn and each.outcome not in _NOT_FOLLOWED)
+    return tuple(dict.fromkeys(bad))
+
+
+_NOT_FOLLOWED = frozenset({Outcome.COMPLETED, Outcome.ABORTED})
+"""What is done waits for the next slot, and so does what somebody stopped."""
 
 
 def unable(agents: Sequence[Agent], why: str) -> Round:

@@ -52,6 +52,8 @@ def settle(
     with context.store.transaction():
         if not context.store.advance_attempt(ended, attempt.life):
             return None
+        told = f"{outcome.value}{': ' if ended.error else ''}{ended.error}"
+        context.log(ended, "dispatch-ended", told, outcome=outcome.value, session=ended.session, model=ended.model)
         _tell_breakers(context, ended, failure, now)
         if outcome is Outcome.COMPLETED:
             delivered(context, ended)
@@ -60,10 +62,8 @@ def settle(
                 put_back(context, ended)
             if back:
                 context.store.enqueue(back_entries(context, ended))
-        if ended.was_turn:
+        if ended.was_turn and ended.refs:
             context.store.enqueue(hook_entries(context.roster, ended, now))
-        told = f"{outcome.value}{': ' if ended.error else ''}{ended.error}"
-        context.log(ended, "dispatch-ended", told, outcome=outcome.value, session=ended.session, model=ended.model)
     return ended
 
 
@@ -74,8 +74,8 @@ def chain_of(context: Context, attempt: Attempt) -> tuple[Attempt, ...]:
 
 
 def _buried(context: Context, ended: Attempt, now: datetime) -> bool:
-    """Whether this was the last that could be tried."""
-    if ended.cause in (None, Cause.ENGINE, Cause.NONE):
+    """Whether this was the last that could be tried. A turn about no task (trial.py) leaves nothing to try again."""
+    if not ended.refs or ended.cause in (None, Cause.ENGINE, Cause.NONE):
         return False
     tried = chain_of(context, ended)
     verdict = choose(context.failover_for(ended.engine), context.store.breakers(), tried, now)

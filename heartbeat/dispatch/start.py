@@ -183,27 +183,30 @@ def spawn(context: Context, attempt: Attempt, message: str) -> tuple[Attempt, St
     if spawner is None:
         failure = Failure(Cause.ENGINE, f"the roster has no source {attempt.engine.value} to start turns with")
         return _failed(context, attempt, failure), None
+    unknown = False
     while True:
         order = Order(attempt, message, attempt.model, provider.run_deadline.total_seconds())
         try:
             accepted = spawner.start(order, context.deadline.at_most(provider.timeout.total_seconds()))
         except StartError as error:
             wait = pause_before(attempt.tries, context.chance(), error.failure.retry_after)
-            same = error.unknown or error.failure.cause is Cause.ENGINE
+            # A request that may have arrived stays possible, whatever is heard of the later ones.
+            unknown = unknown or error.unknown
+            same = unknown or error.failure.cause is Cause.ENGINE
             allowed = attempt.tries <= provider.max_retries and may_try_again(attempt.tries, error.failure.retry_after)
             if same and allowed and context.deadline.left() > wait + _LEAST_TIME:
                 context.log(attempt, "dispatch-retry", str(error), tries=attempt.tries)
                 attempt = _advanced(context, attempt, tries=attempt.tries + 1)
                 context.pause(wait)
                 continue
-            if error.unknown:
+            if unknown:
                 context.log(attempt, "dispatch-unknown", str(error), tries=attempt.tries)
                 return attempt, error
             return _failed(context, attempt, error.failure), error
-        return _running(context, attempt, provider, accepted.run, accepted.session), None
+        return _running(context, attempt, accepted.run, accepted.session), None
 
 
-def _running(context: Context, attempt: Attempt, provider: Provider, run: str, session: str) -> Attempt:
+def _running(context: Context, attempt: Attempt, run: str, session: str) -> Attempt:
     now = context.clock()
     running = replace(
         attempt,
@@ -211,7 +214,7 @@ def _running(context: Context, attempt: Attempt, provider: Provider, run: str, s
         run=run,
         session=attempt.session or session,
         accepted_at=now,
-        deadline=now + provider.run_deadline,
+        deadline=context.deadline_of(attempt, now),
     )
     with context.store.transaction():
         kept = context.store.advance_attempt(running, attempt.life)

@@ -39,6 +39,8 @@ class Run:
     error: str = ""
     created_at: float = 0.0
     ended_at: float | None = None
+    session: str = ""
+    """Where it runs; a subagent's turn is listed with the session that asked for it, and runs in its own."""
 
     @property
     def goes_on(self) -> bool:
@@ -89,10 +91,16 @@ def lineage(runs: Iterable[Run], dispatch: str) -> tuple[Run, ...]:
         return ()
     line = [found]
     for run in by_age:
-        last = line[-1]
-        if last.was_interrupted and run.created_at > last.created_at and _OURS.fullmatch(run.id) is None:
+        if _continues(run, line[-1]):
             line.append(run)
     return tuple(line)
+
+
+def _continues(run: Run, last: Run) -> bool:
+    """Whether a Gateway that was restarted took up one turn by another."""
+    restarted_at = last.created_at if last.ended_at is None else last.ended_at
+    is_later = run is not last and run.created_at >= restarted_at and run.session == last.session
+    return last.was_interrupted and is_later and _OURS.fullmatch(run.id) is None
 
 
 def last_word(answer: Any) -> LastWord:
@@ -201,6 +209,7 @@ def _run(entry: Any) -> Run | None:
         error=_text(entry.get("error")),
         created_at=_number(entry.get("createdAt")) or 0.0,
         ended_at=_number(entry.get("endedAt")),
+        session=_text(entry.get("childSessionKey")) or _text(entry.get("sessionKey")),
     )
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Order
-from heartbeat.dispatch.command import CommandSpawner, is_alive
+from heartbeat.dispatch.command import CommandSpawner
 from heartbeat.dispatch.folder import RunFolder
 from heartbeat.dispatch.supervise import BEGAN, CHILD, process_in
+from heartbeat.dispatch.watched import is_alive
 from heartbeat.store.holder import Process
 from tests.contract.spawner_suite import PATIENCE, SpawnerCase
 from tests.support.fake_models import COMPLAINTS, Behaviour
 from tests.support.fake_openclaw_agent import FakeOpenClawAgent
 
-TOKEN = "a-token-that-nobody-may-see"  # noqa: S105 - of the fake
+TOKEN = "a-token-that-nobody-may-see"
 
 
 class CommandCase(SpawnerCase):

@@ -491,6 +491,18 @@ def issue_runs(context: Context, words: list[str]) -> None:
     show(context, context.call("list runs", "GET", f"/api/issues/{issue['id']}/task-runs"))
 
 
+def issue_rerun(context: Context, words: list[str]) -> None:
+    issue = resolve(context, words[0])
+    context.flags.values.setdefault("output", ["json"])
+    show(context, context.call("rerun issue", "POST", f"/api/issues/{issue['id']}/rerun", {}))
+
+
+def cancel_task(context: Context, words: list[str]) -> None:
+    """Takes a run's whole UUID, and resolves nothing."""
+    context.flags.values.setdefault("output", ["json"])
+    show(context, context.call("cancel task", "POST", f"/api/tasks/{words[0]}/cancel", {}))
+
+
 def agent_list(context: Context, words: list[str]) -> None:
     archived = "true" if context.flags.given("include-archived") else None
     rows = context.call("list agents", "GET", "/api/agents", workspace_id=context.workspace, include_archived=archived)
@@ -548,6 +560,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("issue", "status"): Command(issue_status, 2, {"no-start": False, **_OUTPUT}),
     ("issue", "update"): Command(issue_update, 1, {**_UPDATE_FLAGS, "no-start": False, **_OUTPUT}),
     ("issue", "runs"): Command(issue_runs, 1, {"full-id": False, **_OUTPUT}),
+    ("issue", "rerun"): Command(issue_rerun, 1, _OUTPUT),
+    ("issue", "cancel-task"): Command(cancel_task, 1, {"issue": True, **_OUTPUT}),
     ("issue", "comment", "add"): Command(comment_add, 1, {**_COMMENT_FLAGS, **_OUTPUT}),
     ("issue", "comment", "list"): Command(
         comment_list, 1, {"full": False, "roots-only": False, "since": True, **_OUTPUT}

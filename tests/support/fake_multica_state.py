@@ -169,6 +169,9 @@ class MulticaState(MulticaRecords):
         agent = self._agent_of(issue)
         if agent is None:
             raise RefusalError(400, "issue is not assigned to an agent or squad")
+        if not self._may_run(agent):
+            told = "you may not run this agent"
+            raise RefusalError(403, told, reason_code="invocation_not_allowed")
         same = [run for run in self.runs.values() if (run["issue_id"], run["agent_id"]) == (issue["id"], agent)]
         self._cancel(run for run in same if run["status"] in {"queued", "dispatched", "deferred"})
         self.writes.append(f"POST {self.identifier(issue)} rerun")
@@ -229,8 +232,7 @@ class MulticaState(MulticaRecords):
 
     def _enqueue(self, issue: Json, agent: str, **fields: Any) -> str:
         """Queue a run; at most one of a pair of issue and agent waits at any time. Gives the outcome's word."""
-        known = self.agents.get(agent)
-        if known is None or (known["permission_mode"] == "private" and known["owner_id"] != ALICE):
+        if not self._may_run(agent):
             return "blocked"
         self.started.append(f"{self.identifier(issue)} {agent}")
         for run in self.runs.values():
@@ -239,6 +241,10 @@ class MulticaState(MulticaRecords):
                 return "coalesced"
         self.add_run(issue["id"], agent, "queued", **fields)
         return "queued"
+
+    def _may_run(self, agent: str) -> bool:
+        known = self.agents.get(agent)
+        return known is not None and (known["permission_mode"] != "private" or known["owner_id"] == ALICE)
 
     def _wake(self, issue: Json, comment: Json, suppressed: Iterable[str]) -> list[Json]:
         """Start the runs that a member's comment starts; gives the outcomes of explicit mentions."""

@@ -257,7 +257,7 @@ class FakeTurns:
         receipt = {"runId": run.id, "requested": _pair(self.default), "effective": _pair(f"{run.provider}/{run.model}")}
         match run.status:
             case "completed":
-                ended |= {"status": "ok", "startedAt": run.began_at, "stopReason": "stop", "terminalReceipt": receipt}
+                ended |= {"status": "ok", "stopReason": "stop", "terminalReceipt": receipt}
             case "cancelled":
                 ended |= {"status": "error", "startedAt": run.began_at, "stopReason": "rpc"}
             case "timed_out":
@@ -277,6 +277,9 @@ class FakeTurns:
         limit = given.get("limit", 100)
         if not 1 <= limit <= 500:
             raise invalid("tasks.list", "at /limit: must be <= 500" if limit > 500 else "at /limit: must be >= 1")
+        owner = _KEY.match(given.get("sessionKey", ""))
+        if owner is not None and owner.group(1) not in self.agents():
+            raise Refused(INVALID, f'Unknown agent id "{owner.group(1)}"')
         wanted = [
             run
             for run in reversed(self.runs.values())

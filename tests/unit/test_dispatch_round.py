@@ -205,3 +205,24 @@ def test_X4_what_waits_in_the_agents_inbox_is_in_its_prompt(tmp_path: Path) -> N
     assert "somebody waits: for your answer" in data
     assert "somebody waits" not in before
     assert "`inbox`" in before
+
+
+def test_X6_a_request_that_may_have_arrived_keeps_its_claim_although_the_engine_is_gone_then(tmp_path: Path) -> None:
+    engine = StandInSpawner(LoseAnswer(Hang()))
+    group = team(tmp_path, card("c1", "a"), engine=engine)
+    asked: list[str] = []
+
+    def gone(step: str, dispatch: str) -> None:
+        if step == "begun":
+            asked.append(dispatch)
+            engine.down = True
+
+    engine.at = gone
+    found = group.dispatched("a")
+    assert found.begun is not None
+    assert found.begun.result is Result.UNKNOWN
+    assert group.claimant("c1") == "a"
+    engine.down, engine.at = False, None
+    group.dispatched("a")
+    assert engine.started == asked[:1]
+    assert group.attempts[0].life is Life.RUNNING

@@ -1,0 +1,64 @@
+"""What a round of dispatch would decide, as it stands now. Nothing is asked of an engine, and nothing is written.
+
+Turns that have ended and were not collected count as running: only a beat finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from heartbeat.attempt import Attempt
+from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.round import Dispatched, Round, engine_of, is_idle, plan_of, situation_of, unfinished_writes
+from heartbeat.observation import Observation
+from heartbeat.roster.model import Agent
+from heartbeat.rules.dispatching import Continue, Decision, Skip, Start, decide
+from heartbeat.task import Ref
+
+
+def foresee(
+    context: Context, observation: Observation, agents: Sequence[Agent], touched: Collection[Ref] = frozenset()
+) -> Round:
+    """The decisions of the next round of these agents, in this order; none where nobody is started at all.
+
+    `touched` are the refs that the beat would write to before. Raises StateError.
+    """
+    if is_idle(context.roster, context.store):
+        return Round()
+    taken: list[Attempt] = []
+    held = frozenset((*touched, *unfinished_writes(context)))
+    dispatched = {}
+    for agent in agents:
+        decision = _decision(context, observation, agent, held, taken)
+        if not isinstance(decision, Skip):
+            taken.append(_would_be(context, agent, decision))
+        dispatched[agent.id] = Dispatched(agent.id, decision)
+    return Round(dispatched=dispatched)
+
+
+def _decision(
+    context: Context, observation: Observation, agent: Agent, held: frozenset[Ref], taken: Sequence[Attempt]
+) -> Decision:
+    situation = situation_of(context, observation, agent, touched=held)
+    decision = decide(replace(situation, unfinished=(*situation.unfinished, *taken)))
+    if isinstance(decision, Skip):
+        return decision
+    plan = plan_of(context, agent, decision)
+    return plan if isinstance(plan, Skip) else decision
+
+
+def _would_be(context: Context, agent: Agent, decision: Continue | Start) -> Attempt:
+    """A turn that would go on by the time the next agent is looked at (rule X5)."""
+    task = decision.task
+    return Attempt(
+        id="",
+        task=task.key,
+        refs=task.refs,
+        title=task.title,
+        agent=agent.id,
+        number=1,
+        engine=engine_of(agent),
+        provider=decision.provider.name,
+        planned_at=context.clock(),
+    )
