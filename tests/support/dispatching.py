@@ -50,7 +50,8 @@ def card(name: str, owner: str, status: Status = Status.TODO, **changes: Any) ->
     """A card of an agent."""
     began = {"started_at": NOW} if status is Status.IN_PROGRESS else {}
     known = {"created_at": NOW - timedelta(days=1), "updated_at": NOW, "revision": "0", **began, **changes}
-    return item(name, f"Work on {name}", owner=Owner(OwnerKind.AGENT, owner), status=status, **known)
+    title = known.pop("title", f"Work on {name}")
+    return item(name, title, owner=Owner(OwnerKind.AGENT, owner), status=status, **known)
 
 
 @dataclass(slots=True)
