@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +13,36 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 
+from heartbeat import sample
 from heartbeat.store.locks import exclusive
 from heartbeat.store.port import EntryKind
 from tests.support.command import heartbeat
 from tests.support.fake_schedulers import fake_schedulers
 from tests.support.hand_written import CREW, lay_out
-from tests.support.operations import AT, ENDED, INCIDENT, issues, message_entry, remembering, spent, write_entry
+from tests.support.operations import (
+    AT,
+    ENDED,
+    FAILED,
+    INCIDENT,
+    TURN,
+    issues,
+    message_entry,
+    put_turns,
+    remembering,
+    spent,
+    write_entry,
+)
 
 ROOT = Path(__file__).parents[2]
+SAMPLE = Path(sample.__file__).parent / "demo"
 SECTION = re.compile(r"^## `(heartbeat\.[a-z]+/1)`[^\n]*\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(SECTION.findall((ROOT / "docs" / "json.md").read_text()))
 ELSEWHERE = {"heartbeat.message/1": "notify.md", "heartbeat.log-entry/1": "json.md"}
 """Schemas without a section of their own, and the document that names them."""
 
-DATA = {"counts", "details", "last_receipts", "unreadable_records"}
+DATA = {"counts", "details", "last_receipts", "unreadable_records", "ended", "outcomes", "payload"} | {
+    "without_turn_by_reason"
+}
 """Keys whose object is a table of names that are data."""
 
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
@@ -34,6 +51,17 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "heartbeat.ticks/1": [("tick", "--all", "--dry-run"), ("tick", "--all"), ("tick", "--due")],
     "heartbeat.receipts/1": [("receipts",)],
     "heartbeat.verb/1": [("start", "BIZ-28", "--as", "architect"), ("start", "给客户回访名单排序", "--as", "coo")],
+    "heartbeat.dispatch/1": [
+        ("dispatch", "BIZ-31"),
+        ("dispatch", "BIZ-28", "--dry-run"),
+        ("dispatch", "给客户回访名单"),
+    ],
+    "heartbeat.attempts/1": [("attempts",), ("attempts", "BIZ-31")],
+    "heartbeat.abort/1": [("abort", TURN.id), ("abort", FAILED.id)],
+    "heartbeat.providers/1": [("providers",), ("providers", "test", "--all")],
+    "heartbeat.dlq/1": [("dlq", "list", "--all")],
+    "heartbeat.letter/1": [("dlq", "show", TURN.letter)],
+    "heartbeat.cost/1": [("cost",), ("cost", "--agent", "coo", "--days", "1")],
     "heartbeat.incidents/1": [("incidents",)],
     "heartbeat.rounds/1": [("rounds",)],
     "heartbeat.pauses/1": [("pause",), ("pause", "coo", "--for", "2h", "--why", "x"), ("resume", "--all")],
@@ -78,6 +106,13 @@ FILLED: dict[str, set[str]] = {
     | {"backlog"},
     "heartbeat.receipts/1": {"receipts", "sources", "misses"},
     "heartbeat.verb/1": {"results", "refused", "advice"},
+    "heartbeat.dispatch/1": {"attempts", "advice", "why", "dead_letter"},
+    "heartbeat.attempts/1": {"attempts", "error", "refs"},
+    "heartbeat.abort/1": {"attempt"},
+    "heartbeat.providers/1": {"providers", "engines", "left", "checks", "tests", "ended"},
+    "heartbeat.dlq/1": {"letters", "refs", "attempts"},
+    "heartbeat.letter/1": {"letter", "task", "attempts", "payload", "replayed_by"},
+    "heartbeat.cost/1": {"days", "agents", "total", "budget", "today", "outcomes", "without_turn_by_reason"},
     "heartbeat.incidents/1": {"incidents", "steps"},
     "heartbeat.rounds/1": {"tasks"},
     "heartbeat.pauses/1": {"pauses", "holds", "changed"},
@@ -104,10 +139,17 @@ FILLED: dict[str, set[str]] = {
 
 
 @pytest.fixture
-def busy(team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The sample team after a beat, with a blocked task to decide about, a message, a write, a pause and a hold."""
+def busy(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The team of `prepared` for one test, and schedulers of its own."""
     monkeypatch.setenv("PATH", fake_schedulers(tmp_path / "bin").path)
     monkeypatch.setattr("heartbeat.cli.verify.wait", _interrupted)
+    return Path(shutil.copytree(prepared, tmp_path / "team"))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample team after four beats, with a blocked task to decide about, a message, a write, a pause and a hold."""
+    team = Path(shutil.copytree(SAMPLE, tmp_path_factory.mktemp("busy") / "team"))
     roster = team / "agents.yaml"
     roster.write_text(roster.read_text() + "channels:\n  ops: {kind: file, path: notifications.log}\n")
     issues(team, BIZ_28="blocked")
@@ -126,6 +168,7 @@ def busy(team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.put_incident(INCIDENT)
         store.put_incident(ENDED)
         store.put_rounds([spent()])
+        put_turns(store)
         store.enqueue([write_entry("1a2b3c4d/recover/multica:28", incident=INCIDENT.id)])
         store.enqueue([replace(message_entry("1a2b3c4d/recovered/coo"), kind=EntryKind.INBOX, target="coo")])
     return team

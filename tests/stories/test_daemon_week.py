@@ -417,7 +417,7 @@ def _quick_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
     ("zone", "seed"),
     [
         ("America/New_York", 5),
-        ("Asia/Shanghai", 2),
+        pytest.param("Asia/Shanghai", 2, marks=pytest.mark.slow),
         *(pytest.param("America/New_York", seed, marks=pytest.mark.slow) for seed in range(6, 16)),
     ],
 )

@@ -1,8 +1,9 @@
 """A stand-in for the multica command (contract 1), which talks to a server over HTTP as the real one does.
 
 `install` puts an executable into a directory. It imports nothing but the standard library, since it runs as a program
-of its own. A file beside it says how it behaves, another keeps what it was called with. What the real command
-can do besides is not known here and fails loudly: an unknown word, an unknown flag.
+of its own, and of that neither dataclasses nor typing, since it does so hundreds of times. A file beside it says how
+it behaves, another keeps what it was called with. What the real command can do besides is not known here and fails
+loudly: an unknown word, an unknown flag.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BEHAVIOUR = "multica.behaviour.json"
 CALLS = "multica.calls.jsonl"
@@ -93,12 +96,12 @@ class Failure(Exception):  # noqa: N818 - an exit code with its text, not a mist
         self.debug = debug
 
 
-@dataclass
 class Flags:
     """Parsed arguments: flags by name without dashes, and the words around them."""
 
-    values: dict[str, list[str]] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.values: dict[str, list[str]] = {}
+        self.words: list[str] = []
 
     def last(self, name: str, default: str = "") -> str:
         return self.values.get(name, [default])[-1]
@@ -107,18 +110,13 @@ class Flags:
         return name in self.values
 
 
-@dataclass
 class Context:
     """Where to, as whom: flags first, then the environment, then the configuration file."""
 
-    flags: Flags
-    environment: Mapping[str, str]
-    behaviour: dict[str, Any]
-    server: str = ""
-    workspace: str = ""
-    token: str = ""
-
-    def __post_init__(self) -> None:
+    def __init__(self, flags: Flags, environment: Mapping[str, str], behaviour: dict[str, Any]) -> None:
+        self.flags = flags
+        self.environment = environment
+        self.behaviour = behaviour
         configured = self._configuration()
         self.server = _server_url(
             self.flags.last("server-url") or self._variable("MULTICA_SERVER_URL") or configured.get("server_url", "")
@@ -538,13 +536,13 @@ def version(context: Context, words: list[str]) -> None:
         print(f"multica {number} (commit: 1cc46b2, built: 2026-08-22T03:27:39Z)\ngo: go1.27.3, os/arch: linux/amd64")
 
 
-@dataclass(frozen=True)
 class Command:
     """How many words it takes, which flags (with a value or without), and what it does."""
 
-    run: Callable[[Context, list[str]], None]
-    words: int
-    flags: Mapping[str, bool]
+    def __init__(self, run: Callable[[Context, list[str]], None], words: int, flags: Mapping[str, bool]) -> None:
+        self.run = run
+        self.words = words
+        self.flags = flags
 
 
 _OUTPUT = {"output": True}

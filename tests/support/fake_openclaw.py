@@ -1,7 +1,8 @@
 """A real executable called `openclaw` for tests, with the outputs of the real one (contract 1.2, 3), verbatim.
 
-The program is a small Python script without imports beyond the standard library. It reads its orders from a JSON file
-beside it at every run and keeps a record of its arguments, so that a test may change its mind and look back.
+The program is a small Python script without imports beyond the standard library, and with few of those, since it is
+started hundreds of times. It reads its orders from a JSON file beside it at every run and keeps a record of its
+arguments, so that a test may change its mind and look back.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Manner(StrEnum):
 
 
 _SCRIPT = r"""#!{interpreter} -IS
-import json, os, signal, socket, subprocess, sys, time
+import json, os, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "orders.json"), encoding="utf-8") as file:
@@ -120,9 +121,13 @@ def say(value):
     if manner == "hang":
         time.sleep(60)
     elif manner == "ignore sigterm":
+        import signal
+
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
     elif manner == "grandchild":
+        import subprocess
+
         subprocess.Popen(["sleep", "20"], start_new_session=True)
     elif manner == "nothing":
         return
@@ -201,6 +206,8 @@ def gateway_call():
 
 
 def relayed(method, parameters, error, gateway):
+    import socket
+
     with socket.create_connection(("127.0.0.1", ORDERS["relay"]), timeout=30) as relay:
         relay.sendall(json.dumps({{"method": method, "params": parameters}}).encode() + b"\n")
         answer = relay.makefile("r", encoding="utf-8").readline()

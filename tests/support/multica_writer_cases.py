@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from heartbeat.action import Operation
-from heartbeat.systems.base import Source
+from heartbeat.systems.base import Deadline, Source
 from heartbeat.systems.multica.source import build as build_source
 from heartbeat.systems.multica.writer import IssueWriter
 from heartbeat.systems.multica.writer import build as build_writer
-from heartbeat.task import Ref
-from tests.contract.writer_suite import OTHER, WORKER, OpenWriterCase, WriterCase
+from heartbeat.task import Item, Ref
+from tests.contract.writer_suite import OTHER, PATIENCE, WORKER, OpenWriterCase, WriterCase
 from tests.support import fake_multica_cli
 from tests.support.fake_multica_records import CODEX, REVIEWER, Json
 from tests.support.fake_multica_server import WRITES, FakeMultica, Request, resets
@@ -48,6 +48,7 @@ class MulticaWriterCase(WriterCase):
         assert writer is not None
         self._writer = writer
         self._source = build_source(settings, ROSTER, variables)
+        self._witness = build_source({"transport": "api"}, ROSTER, variables)
         server.before = self._time_goes_on
 
     @property
@@ -90,6 +91,11 @@ class MulticaWriterCase(WriterCase):
         """Somebody else changes the issue."""
         self.state.pass_time(seconds=1)
         self.state.update(self.record(ref), fields)
+
+    def item(self, ref: Ref) -> Item:
+        """As the API gives it, whoever wrote it: the command's own reading is a matter of the sources' suite."""
+        reading = self._witness.read(Deadline.after(PATIENCE), self.now)
+        return next(item for item in reading.items if item.ref == ref)
 
     def texts(self, ref: Ref) -> Sequence[str]:
         return [comment["content"] for comment in self.state.comments.values() if comment["issue_id"] == ref.id]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from heartbeat.action import Expectation, Operation, Write
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, LetterState, Life, Outcome, Usage
 from heartbeat.deadline import Deadline
 from heartbeat.memory import Ending, Incident, Rounds, Stage, Step, StepOutcome, StepTaken
 from heartbeat.store.opening import open_store, open_store_read_only
@@ -77,6 +78,83 @@ ENDED = replace(
     ending=Ending.PROGRESS,
     why="there is activity again",
 )
+
+
+LOGIN = Ref("multica", "0198f0a0-7777-7000-8000-000000000031")
+"""BIZ-31 of the sample team: coo's, todo."""
+
+TURN = Attempt(
+    id="hb-0c0ffee00c0ffee00c0ffee00c0ffee0",
+    task=str(LOGIN),
+    refs=(LOGIN,),
+    title="BIZ-31 登录页报错 500",
+    agent="coo",
+    number=2,
+    engine=Engine.OPENCLAW,
+    provider="second",
+    planned_at=NOW - 4 * MINUTE,
+    model="second/m",
+    session="hb-multica-0198f0a0-0123456789ab",
+    before=((LOGIN, Status.TODO),),
+    run="hb-0c0ffee00c0ffee00c0ffee00c0ffee0",
+    tries=1,
+    letter="dl-0123456789ab",
+)
+"""The turn that goes on."""
+
+FAILED = replace(
+    TURN,
+    id="hb-0badbadbadbadbadbadbadbadbadbadb",
+    number=1,
+    provider="first",
+    model="first/m",
+    run="",
+    letter="",
+    planned_at=NOW - 20 * MINUTE,
+)
+"""The one before it."""
+
+
+def put_turns(store: Store) -> None:
+    """A turn that failed, the dead letter that came of it, and the turn that replays that."""
+    failed = _running(store, FAILED)
+    ended = replace(
+        failed,
+        life=Life.ENDED,
+        ended_at=NOW - 18 * MINUTE,
+        outcome=Outcome.FAILED,
+        cause=Cause.COUNTS,
+        error=f"500 {HOSTILE}",
+        usage=Usage(1200, 12, 0.00378),
+    )
+    assert store.advance_attempt(ended, failed.life)
+    store.put_letter(
+        DeadLetter(
+            id=TURN.letter,
+            task=TURN.task,
+            refs=TURN.refs,
+            title=TURN.title,
+            agent=TURN.agent,
+            created_at=NOW - 18 * MINUTE,
+            due_at=NOW - 13 * MINUTE,
+            error=ended.error,
+            attempts=(FAILED.id,),
+            state=LetterState.REPLAYING,
+        )
+    )
+    _running(store, TURN)
+
+
+def _running(store: Store, attempt: Attempt) -> Attempt:
+    """The attempt on record, accepted a minute after it was planned."""
+    assert store.add_attempt(attempt)
+    at = attempt.planned_at + MINUTE
+    claimed = replace(attempt, life=Life.CLAIMED)
+    spawning = replace(claimed, life=Life.SPAWNING, spawned_at=at)
+    running = replace(spawning, life=Life.RUNNING, accepted_at=at, deadline=at + 10 * MINUTE)
+    for before, after in ((attempt, claimed), (claimed, spawning), (spawning, running)):
+        assert store.advance_attempt(after, before.life)
+    return running
 
 
 def write_entry(key: str, ref: Ref = GOALS, operation: Operation = Operation.RECOVER, **changes: Any) -> Entry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -14,7 +13,8 @@ NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def raise_in_this_process(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
+    """In this very thread: one that is sent to the process may reach another thread, and be handled a little later."""
+    signal.raise_signal(number)
 
 
 def test_SIGHUP_asks_for_one_reload_and_ends_a_wait() -> None:
