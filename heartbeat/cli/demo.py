@@ -1,30 +1,66 @@
-"""`heartbeat demo`: the main job on a packaged sample. No network, no OpenClaw, no Multica; always the same output."""
+"""`heartbeat demo`: the main job on a packaged sample, and cases on a virtual clock. No network, no OpenClaw, no
+Multica, no waiting; always the same output."""
 
 from __future__ import annotations
 
 import shlex
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heartbeat.cli.session import DebugOption
-from heartbeat.errors import CannotWriteError
+from heartbeat.errors import CannotWriteError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from heartbeat.simulate.run import Result
 
 INSTANT = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 """When the sample's story takes place."""
 
 
+_TEXT = 100
+"""Columns of a paragraph, however wide the screen is."""
+
+_US = "heartbeat: "
+"""How the timeline begins what heartbeat does."""
+
+
 def demo(
+    case: Annotated[
+        str | None, typer.Argument(metavar="[CASE]", help="Play one case only: `stall` or `failover`.")
+    ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="Keep the sample here, to try commands on it.")
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """See the main job at once: three sources of a sample team, merged into one worklist."""
+    """See at once what it does: three sources merged into one worklist, then two cases on a virtual clock."""
+    from heartbeat.cli import tables
+
+    out = tables.console()
+    if case is not None:
+        if into is not None:
+            raise UsageError("a case is played, and nothing of it can be kept", advice="leave out CASE or --into")
+        _play(out, case)
+        return
+    _show_worklist(out, into)
+    if into is None:
+        from heartbeat.simulate.cases import CASES
+
+        for name in CASES:
+            out.print()
+            _play(out, name)
+    _say_how_to_go_on(into)
+
+
+def _show_worklist(out: Console, into: Path | None) -> None:
     from heartbeat import beat, observation
     from heartbeat.cli import tables
     from heartbeat.roster.load import load_roster
@@ -41,14 +77,62 @@ def demo(
         deadline = observation.patience([agent.policy for agent in team])
         seen = observation.observe(roster, {}, store, cache, now=INSTANT, deadline=deadline)
         result = beat.rehearse(seen, team, store)
-        out = tables.console()
         out.print(tables.cell("The worklist of coo, one of the three agents of a sample team, from three sources:"))
         out.print()
         tables.print_sources(out, seen)
         for each in result.beats:
             out.print()
             tables.print_beat(out, seen, each, beat.patrol(seen, store), limit=50)
-    _say_how_to_go_on(into)
+
+
+def _play(out: Console, name: str) -> None:
+    """One case: what there is to see, what happens at which minute and why, and what it comes to."""
+    from rich.padding import Padding
+
+    from heartbeat.cli.tables import cell, grid
+    from heartbeat.simulate.cases import CASES, play_case
+
+    if name not in CASES:
+        raise UsageError(f"there is no case {name!r}", advice=f"known cases: {', '.join(CASES)}")
+    case = CASES[name]
+    result = play_case(case)
+    out.print(cell(case.title, "bold"))
+    out.print(Padding(cell(case.before), (0, 2)), width=_TEXT)
+    out.print()
+    table = grid({"justify": "right", "no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
+    table.add_row("", cell("minute", "dim"), cell("who", "dim"), cell("what, and why", "dim"))
+    told = ""
+    for who, what, why, colour, minute in _rows(result):
+        said = cell(what, colour)
+        if why and why != told:
+            said.append("\n").append_text(cell(why, "dim"))
+        told = why
+        table.add_row("", cell(minute), cell(who), said)
+    out.print(table)
+    out.print()
+    out.print(Padding(cell(case.after), (0, 2)), width=_TEXT)
+
+
+def _rows(result: Result) -> Iterator[tuple[str, str, str, str, int]]:
+    """Who, what, why, the colour and the minute. What is written on tasks and to people is in the team's language and
+    long: here it is only told that it is written."""
+    from heartbeat.simulate.world import Kind
+
+    for moment in result.timeline:
+        ours, message = moment.what.startswith(_US), moment.kind is Kind.MESSAGE
+        what = f"tells {moment.what.removeprefix('to ')}" if message else moment.what.removeprefix(_US)
+        if what in _UNTOLD:
+            continue
+        who = "heartbeat" if ours or message else moment.agent
+        why = "" if message or moment.kind is Kind.WRITE else moment.why
+        minute = int((moment.at - result.started).total_seconds() // 60)
+        yield who, what, why, _COLOURS.get(moment.kind.value, ""), minute
+
+
+_UNTOLD = frozenset({"the incident is over"})
+"""What a newcomer need not see: the line before it says as much."""
+
+_COLOURS = {"fault": "red", "write": "yellow", "message": "yellow"}
 
 
 def _unpack(home: Path) -> None:
@@ -70,6 +154,9 @@ def _say_how_to_go_on(into: Path | None) -> None:
     typer.echo("")
     if into is None:
         typer.echo("Keep the sample and try the commands on it: heartbeat demo --into sample")
+        typer.echo(
+            "See one case again: heartbeat demo stall, heartbeat demo failover. Play your own: heartbeat simulate"
+        )
         return
     roster = shlex.quote(str(into / "agents.yaml"))
     typer.echo("Try next:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +12,14 @@ import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, progress
 from heartbeat.policy import Recovery
+from heartbeat.simulate.scheme import Dispatch, Scheme
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from heartbeat.simulate.run import Result
     from heartbeat.simulate.scenario import Scenario
-    from heartbeat.simulate.tally import Counts
+    from heartbeat.simulate.tally import Counts, TurnCounts
 
 _WHY = 160
 _NAMED = 10
@@ -37,6 +38,12 @@ def simulate(
     recovery: Annotated[
         Recovery | None, typer.Option("--recovery", help="Try another `recovery` than the roster's.")
     ] = None,
+    dispatch: Annotated[
+        Dispatch | None, typer.Option("--dispatch", help="Try another `dispatch` than the roster's.")
+    ] = None,
+    scheme: Annotated[
+        Scheme, typer.Option("--scheme", help="`turns`: the usual scheme, to compare: a turn for every slot, no beats.")
+    ] = Scheme.BEATS,
     summary: Annotated[bool, typer.Option("--summary", help="Leave the timeline out.")] = False,
     limit: Annotated[
         int, typer.Option("--limit", min=0, metavar="N", help="The first N lines of the timeline; 0 shows all.")
@@ -62,8 +69,12 @@ def simulate(
     played = _scenario(session, scenario, days)
     if recovery is not None:
         played = replace(played, recovery=recovery)
+    if dispatch is not None:
+        played = replace(played, dispatch=dispatch.value)
     with tempfile.TemporaryDirectory(prefix="heartbeat-simulate-") as folder:
-        result = run(played, session.roster, Path(folder), seed=seed, days=days, progress=_told(played.start))
+        result = run(
+            played, session.roster, Path(folder), seed=seed, days=days, scheme=scheme, progress=_told(played.start)
+        )
     if json_output:
         from heartbeat.cli import documents
 
@@ -110,6 +121,7 @@ def document(result: Result) -> dict[str, Any]:
         "seed": result.seed,
         "started_at": to_text(result.started),
         "ended_at": to_text(result.ended),
+        "scheme": result.scheme.value,
         "agents": list(result.agents),
         "counts": _counts(result.counts),
         "timeline": [
@@ -154,7 +166,24 @@ def _counts(counts: Counts) -> dict[str, Any]:
         },
         "runs": dict(counts.runs),
         "runs_by_us": counts.runs_by_us,
+        "turns": _turns(counts),
         "tasks": dict(counts.tasks),
+    }
+
+
+def _turns(counts: Counts) -> dict[str, Any]:
+    turns = counts.turns
+    return {
+        "all": turns.all,
+        "started": dict(turns.started),
+        "idle": turns.idle,
+        "for_each_task": counts.turns_per_task,
+        "skipped": dict(turns.skipped),
+        "attempts": dict(turns.attempts),
+        "letters": dict(turns.letters),
+        "replays": turns.replays,
+        "overlaps": list(turns.overlaps),
+        "neglected": list(turns.neglected),
     }
 
 
@@ -221,7 +250,31 @@ def _lines(counts: Counts) -> list[tuple[str, str, str]]:
         ("writes", f"{_listed(counts.writes)}; {counts.comments} comments, {counts.conflicts} conflicts", ""),
         ("messages", _listed(counts.messages), ""),
         ("agent runs", f"{counts.runs_by_us} by heartbeat; {_listed(counts.runs)}", "red" if counts.runs_by_us else ""),
+        ("model turns", _told_of_turns(counts), ""),
+        *_lines_of_dispatch(counts.turns),
     ]
+
+
+def _told_of_turns(counts: Counts) -> str:
+    """How many, by whom, for nothing, and for each task that was finished."""
+    turns, each = counts.turns, counts.turns_per_task
+    starters = {f"by {name}": count for name, count in turns.started.items()}
+    told = f"{turns.all}: {_listed(starters)}; {turns.idle} with nothing to do" if turns.all else "0"
+    return f"{told}; {each:.1f} for each finished task" if each is not None else told
+
+
+def _lines_of_dispatch(turns: TurnCounts) -> Iterator[tuple[str, str, str]]:
+    """Only where there is something to tell of turns that were started, or were not."""
+    if turns.skipped:
+        yield "beats without one", _listed(turns.skipped), ""
+    if turns.attempts:
+        yield "attempts", _listed(turns.attempts), ""
+    if turns.letters:
+        yield "dead letters", f"{_listed(turns.letters)}; {turns.replays} attempts were replays", ""
+    if turns.attempts or turns.overlaps:
+        yield "two turns at once", _named(turns.overlaps), "red" if turns.overlaps else ""
+    if turns.skipped or turns.neglected:
+        yield "left lying", _named(turns.neglected), "red" if turns.neglected else ""
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -40,12 +40,14 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How the world is reached. `pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter."""
+    """How the world is reached. `pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter;
+    `identify` gives a new dispatch id."""
 
     writer: WriterBuilder = build_writer
     spawner: SpawnerBuilder = build_spawner
     pause: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
+    identify: Callable[[], str] = new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +132,6 @@ def opened(
         spawner=means.spawner,
         pause=means.pause,
         chance=means.chance,
+        identify=means.identify,
         command=command_line(roster.path),
     )

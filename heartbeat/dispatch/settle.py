@@ -15,6 +15,8 @@ from heartbeat.dispatch.letters import bury, delivered, put_back
 from heartbeat.instants import to_text
 from heartbeat.notices import harmless, say
 from heartbeat.rules.failover import Exhausted, chain, choose
+from heartbeat.rules.rounds import dispatched
+from heartbeat.schedule.slots import current_slot
 from heartbeat.task import NOBODY
 
 _ERROR = 2000
@@ -63,8 +65,18 @@ def settle(
             if back:
                 context.store.enqueue(back_entries(context, ended))
         if ended.was_turn and ended.refs:
+            _count_round(context, ended, now)
             context.store.enqueue(hook_entries(context.roster, ended, now))
     return ended
+
+
+def _count_round(context: Context, ended: Attempt, now: datetime) -> None:
+    """A turn uses a round of its task wherever it left it; one that met a rate limit uses none (rules C1, C3)."""
+    agent = context.roster.agents.get(ended.agent)
+    if agent is None or ended.outcome is Outcome.RATE_LIMITED:
+        return
+    slot = current_slot(agent.policy, context.roster.timezone, ended.spawned_at or now)
+    context.store.put_rounds(dispatched(ended, context.store.rounds(), slot=slot, now=now))
 
 
 def chain_of(context: Context, attempt: Attempt) -> tuple[Attempt, ...]:

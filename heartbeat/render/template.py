@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
+@lru_cache(maxsize=8)
 def _compile(template: TemplateFile) -> CompiledTemplate:
+    """Once for each source: to compile one takes far longer than to fill it in."""
     environment = _environment()
     tree = environment.parse(template.source, filename=str(template.path))
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):

@@ -1,4 +1,6 @@
-"""What a scripted agent does at its beats: a turn for what it has in hand, else it takes up the next ready task."""
+"""What a scripted agent does: at its beats, a turn for what it has in hand, else it takes up the next ready task; or,
+where turns are started for it, what there is to do in each.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,16 @@ from heartbeat.beat import Beat
 from heartbeat.simulate.board import VirtualBoard
 from heartbeat.simulate.jobs import End, Job, Truth
 from heartbeat.simulate.scenario import AgentPlan, Behaviour
-from heartbeat.simulate.world import Kind, World
+from heartbeat.simulate.world import Kind, Starter, World
 from heartbeat.task import Ref, State
 
 
 @dataclass(slots=True)
 class ScriptedAgent:
-    """One agent of the team. `jobs` maps every record in the world to its task."""
+    """One agent of the team. `jobs` maps every record in the world to its task.
+
+    With `driven` it does nothing by itself: all its work is done in turns that are started for it.
+    """
 
     id: str
     plan: AgentPlan
@@ -28,6 +33,9 @@ class ScriptedAgent:
     mine: list[Job] = field(default_factory=list)
     muted: bool = False
     """It takes no turns, by the scenario's word."""
+    driven: bool = False
+    at_work: datetime | None = None
+    """When a turn that was started for it last ended well."""
 
     def beat(self, shown: Beat | None) -> None:
         """One beat of its own. `shown` is what heartbeat handed out, None where heartbeat was not run."""
@@ -44,6 +52,7 @@ class ScriptedAgent:
             if shown is not None and not self.mine:
                 self._take_next(shown)
             if worked or self.mine:
+                self._count_turn()
                 self._show_turn()
 
     def begin(self, job: Job, *, alone: bool = True) -> bool:
@@ -57,17 +66,71 @@ class ScriptedAgent:
         self._tell(job, "takes it up" if job.taken == 1 else "takes it up again")
         if job.is_looping:
             self._tell(job, "goes round in circles from now on")
+        elif self.driven:
+            pass
         elif job.behaviour is Behaviour.SILENT:
             self._later(job, job.plan.falls_silent, self._die)
         elif job.behaviour is Behaviour.SLOW:
             self._later(job, job.plan.takes, self._finish)
         return True
 
+    def attend(self, job: Job | None, *, able: bool) -> timedelta:
+        """A turn that was started for it begins; how long it would last. `able`: whether a model answers in it.
+
+        What the turn is for is its own already, or becomes so now.
+        """
+        self._let_go()
+        if job is not None and job not in self.mine:
+            for piece in job.pieces:
+                if not piece.is_with(self.id):
+                    piece.take(self.id, alone=False)
+            job.begin(self.id, self.world.now)
+            self.mine.append(job)
+            self._tell(job, "works on it" if job.taken == 1 else "works on it again")
+        if job is None:
+            return self.plan.turn
+        if not able and job.truth is Truth.WORKED:
+            job.die(self.world.now)
+        elif able and job.is_silent and not self._stays_silent(job):
+            job.go_on(self.world.now)
+        if job.behaviour is Behaviour.SLOW:
+            return max(self.plan.turn, job.plan.takes - job.worked_for(self.world.now))
+        return self.plan.turn
+
+    def depart(self, job: Job) -> None:
+        """A turn ends in which a model has answered: what it did in it is done now."""
+        self.at_work = self.world.now
+        self._let_go()
+        if job not in self.mine:
+            return
+        if self._stays_silent(job):
+            if job.truth is Truth.WORKED:
+                self._die(job)
+        elif job.behaviour is not Behaviour.SLOW:
+            self._work(job)
+        elif job.worked_for(self.world.now) >= job.plan.takes:
+            self._finish(job)
+
+    def in_hand(self) -> Job | None:
+        """What it goes on with, where it has something."""
+        self._let_go()
+        return next(iter(self.mine), None)
+
+    def next_of(self, shown: Beat | None) -> Job | None:
+        """What it would take up next of what it is shown."""
+        return next(self._ready(shown), None) if shown is not None else None
+
+    def _stays_silent(self, job: Job) -> bool:
+        """Whether nothing comes of its turns any more: their models answer, and nothing is done."""
+        if self.muted:
+            return True
+        return job.behaviour is Behaviour.SILENT and job.worked_for(self.world.now) >= job.plan.falls_silent
+
     def fall_silent(self) -> None:
         """From now on nothing is heard of it."""
         self.muted = True
         for job in self.mine:
-            if job.truth is Truth.WORKED:
+            if job.truth is Truth.WORKED and not self.driven:
                 self._die(job)
 
     def wake(self) -> None:
@@ -75,7 +138,7 @@ class ScriptedAgent:
         self.muted = False
         self._let_go()
         for job in self.mine:
-            if job.is_silent:
+            if job.is_silent and not self.driven:
                 self._revive(job, "comes back")
 
     def run(self, job: Job) -> None:
@@ -163,6 +226,11 @@ class ScriptedAgent:
             job = next((self.jobs[ref] for ref in standing.task.refs if ref in self.jobs), None)
             if job is not None and job.truth is Truth.OPEN and not job.is_shunned:
                 yield job
+
+    def _count_turn(self) -> None:
+        """Whoever made it work; a long turn that goes on is one."""
+        if not self.board.has_turn(self.id):
+            self.world.count_turn(Starter.OTHERS)
 
     def _show_turn(self) -> None:
         if self.plan.shows_turns:

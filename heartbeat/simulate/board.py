@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from heartbeat.simulate.world import World
@@ -35,10 +35,15 @@ class _RefusedError(Exception):
         self.code = code
 
 
+MAIN = "main"
+"""The session in which an agent's own turns take place."""
+
+
 @dataclass(slots=True)
 class _Session:
-    """An agent's main session: when it was last spoken in, and until when its turn goes on."""
+    """One session of an agent: when it was last spoken in, and until when its turn goes on."""
 
+    agent: str
     last: datetime
     until: datetime
 
@@ -72,10 +77,21 @@ class VirtualBoard:
     def delete(self, identifier: str) -> None:
         self._cards.pop(identifier, None)
 
-    def turn(self, agent: str, until: datetime) -> None:
-        """An agent has a turn, from now until then."""
-        known = self._sessions.get(agent)
-        self._sessions[agent] = _Session(self._world.now, max(until, known.until) if known else until)
+    def turn(self, agent: str, until: datetime, session: str = MAIN) -> None:
+        """An agent has a turn, from now until then; one that goes on already lasts no shorter for it."""
+        key = f"agent:{agent}:{session}"
+        known = self._sessions.get(key)
+        self._sessions[key] = _Session(agent, self._world.now, max(until, known.until) if known else until)
+
+    def end_turn(self, agent: str, session: str) -> None:
+        """A turn ends, before its time or with it."""
+        known = self._sessions.get(f"agent:{agent}:{session}")
+        if known is not None:
+            known.until = min(known.until, self._world.now)
+
+    def has_turn(self, agent: str) -> bool:
+        """Whether a turn of the agent shows now, in any session."""
+        return any(each.agent == agent and self._world.now < each.until for each in self._sessions.values())
 
     def claim(self, identifier: str, agent: str, *, alone: bool = True) -> bool:
         """An agent takes a card; False where WorkBoard refuses. With `alone=False` its slot is not looked at."""
@@ -92,6 +108,10 @@ class VirtualBoard:
             return False
         claim = card["metadata"].get("claim")
         return bool(claim and claim["ownerId"] == agent)
+
+    def forget_sessions(self, before: datetime) -> None:
+        """OpenClaw archives what nobody has spoken in for long."""
+        self._sessions = {key: each for key, each in self._sessions.items() if max(each.last, each.until) >= before}
 
     def expire(self) -> int:
         """OpenClaw's own dispatch: blocks running cards whose claim ran out (contract 1.4); how many it blocked."""
@@ -112,12 +132,15 @@ class VirtualBoard:
         return {"card": self._find(parameters), "attempts": []}
 
     def _listed(self, parameters: Parameters) -> Iterator[dict[str, Any]]:
-        for agent, session in self._sessions.items():
+        minutes = parameters.get("activeMinutes")
+        since = None if minutes is None else self._world.now - timedelta(minutes=minutes)
+        for key, session in self._sessions.items():
             active = self._world.now < session.until
-            if parameters.get("agentId", agent) == agent and (active or not parameters.get("activeOnly")):
+            if parameters.get("agentId", session.agent) != session.agent:
+                continue
+            if (active or not parameters.get("activeOnly")) and (since is None or session.last >= since):
                 last = int(session.last.timestamp() * 1000)
-                key = f"agent:{agent}:main"
-                yield {"key": key, "agentId": agent, "hasActiveRun": active, "lastInteractionAt": last}
+                yield {"key": key, "agentId": session.agent, "hasActiveRun": active, "lastInteractionAt": last}
 
     # Writing.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from heartbeat.attempt import LetterState
+from heartbeat.dispatch.letters import retry
 from heartbeat.instants import format_duration
 from heartbeat.simulate.agents import ScriptedAgent
 from heartbeat.simulate.board import VirtualBoard
 from heartbeat.simulate.jobs import End, Job
 from heartbeat.simulate.scenario import Deed, Happening
 from heartbeat.simulate.world import PERSON, Kind, World
+from heartbeat.store.port import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Stage:
     board: VirtualBoard
     jobs: Mapping[str, Job]
     agents: Mapping[str, ScriptedAgent]
+    store: Store
 
     def perform(self, happening: Happening) -> None:
         """Does it, now; what is done to a task that was cleared away comes too late."""
@@ -140,6 +144,17 @@ def _dispatch(stage: Stage, happening: Happening) -> None:
     stage.world.tell(Kind.FAULT, f"OpenClaw's dispatch blocks {count} cards whose claim ran out")
 
 
+def _replay(stage: Stage, happening: Happening) -> None:
+    """A person has dead letters tried again, as `heartbeat dlq retry` does: of one task, or all."""
+    refs = frozenset(stage.jobs[happening.task].refs) if happening.task else None
+    letters = stage.store.letters(refs=refs, open_only=True)
+    for letter in letters:
+        if letter.state is not LetterState.REPLAYING:
+            retry(stage.store, letter, PERSON, stage.world.clock())
+    told = f"has {len(letters)} dead letters tried again at once"
+    stage.world.tell(Kind.PERSON, told, task=happening.task)
+
+
 def _long(happening: Happening) -> str:
     return "" if happening.lasts is None else f" for {format_duration(happening.lasts)}"
 
@@ -158,4 +173,5 @@ _DEEDS: Mapping[Deed, Callable[[Stage, Happening], None]] = {
     Deed.CLOCK: _clock,
     Deed.CHANNELS_DOWN: _channels_down,
     Deed.DISPATCH: _dispatch,
+    Deed.REPLAY: _replay,
 }

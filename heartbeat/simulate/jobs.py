@@ -135,6 +135,11 @@ class Job:
         self._end(End.WOKEN, now)
         self.truth, self.revived, self.said_at = Truth.WORKED, True, now
 
+    def go_on(self, now: datetime) -> None:
+        """Its worker's turns lead somewhere again."""
+        self._end(End.WOKEN, now)
+        self.truth = Truth.WORKED
+
     def free(self, end: End, now: datetime) -> None:
         """It was taken from its worker."""
         self._end(end, now)

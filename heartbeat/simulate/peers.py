@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from heartbeat.action import Operation, Write
+from heartbeat.attempt import Engine
 from heartbeat.beat import Peers
 from heartbeat.deadline import Deadline
+from heartbeat.dispatch.base import Spawner
+from heartbeat.dispatch.context import DISPATCH, Means, new_id
 from heartbeat.notify.channels.base import Channel, ChannelError, Failure
 from heartbeat.notify.letter import Letter
 from heartbeat.roster.model import Roster
@@ -103,6 +106,17 @@ class Postbox:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Peers(Peers):
+    """With dispatch ids that are the same in every repetition."""
+
+    identify: Callable[[], str] = new_id
+
+    @property
+    def means(self) -> Means:
+        return Means(self.writer, self.spawner, self.pause, self.chance, self.identify)
+
+
 @dataclass(slots=True)
 class SimulatedPeers:
     """What stands behind each name of the roster. `letters` are (channel, letter), in the order of sending."""
@@ -110,16 +124,29 @@ class SimulatedPeers:
     world: World
     sources: Mapping[str, RememberingSource]
     writers: Mapping[str, WatchedWriter]
+    turns: Spawner
     letters: list[tuple[str, Letter]] = field(default_factory=list)
 
     def peers(self) -> Peers:
-        return Peers(self._source, self._writer, self._channel, self.world.clock.pause)
+        names = self.world.chance("turns")
+        return _Peers(
+            self._source,
+            self._writer,
+            self._channel,
+            self.world.clock.pause,
+            spawner=self._spawner,
+            chance=self.world.chance("jitter").random,
+            identify=lambda: f"{DISPATCH}{names.getrandbits(128):032x}",
+        )
 
     def _source(self, name: str, roster: Roster, environment: Mapping[str, str]) -> Source:
         return self.sources[name]
 
     def _writer(self, name: str, roster: Roster, environment: Mapping[str, str]) -> Writer | None:
         return self.writers.get(name)
+
+    def _spawner(self, engine: Engine, roster: Roster, environment: Mapping[str, str]) -> Spawner | None:
+        return self.turns if engine is Engine.OPENCLAW else None
 
     def _channel(self, name: str, roster: Roster, environment: Mapping[str, str]) -> Channel:
         return Postbox(name, self.world, self.letters)

@@ -1,35 +1,38 @@
 """Plays a scenario: the real beats of every agent at its slots, on a virtual clock, without waiting for anything.
 
-The rules, the actions, the delivery of messages and the store are those of real work; only sources, writers, channels
-and the clock are simulated. Nothing outside `folder` is read or written, and nothing but chance by the seed differs
-between two runs.
+The rules, the actions, the delivery of messages, the dispatch of turns and the store are those of real work; only
+sources, writers, channels, the engine and the clock are simulated. Nothing outside `folder` is read or written, and
+nothing but chance by the seed differs between two runs.
+
+By the usual scheme there are no beats: each slot is a turn of its agent. The same world counts those.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from heartbeat.action import Operation
-from heartbeat.beat import Beat, Tick, tick
+from heartbeat.beat import Beat, rehearse, tick
 from heartbeat.deadline import Deadline
 from heartbeat.memory import Incident, Step, StepOutcome
+from heartbeat.observation import observe
 from heartbeat.roster.model import Agent, Roster
-from heartbeat.rules.ladder import Situation
+from heartbeat.rules.dispatching import Reason
 from heartbeat.schedule.slots import current_slot
-from heartbeat.simulate.jobs import Job, Truth
 from heartbeat.simulate.scenario import Scenario
+from heartbeat.simulate.scheme import Scheme
 from heartbeat.simulate.store import SimulatedStore
-from heartbeat.simulate.tally import Counts, dead_stretches, truths
+from heartbeat.simulate.story import STORM, Story
+from heartbeat.simulate.tally import Counts, TurnCounts, dead_stretches, truths
 from heartbeat.simulate.team import SimulatedTeam, simulated
-from heartbeat.simulate.world import HEARTBEAT, Clock, Kind, Moment, World
-from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry
-from heartbeat.systems.base import ReadStatus
+from heartbeat.simulate.world import HEARTBEAT, Clock, Moment, World
+from heartbeat.store.port import Entry, EntryKind, EntryState
 from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.task import Ref
 
 _TICK = timedelta(microseconds=1)
 _PATIENCE = 3600.0
@@ -40,12 +43,6 @@ _KEPT = timedelta(days=1)
 _LATENESS = timedelta(seconds=1)
 """How long after its slot a beat begins."""
 _OFTEN = 100
-_STORM = "storm/"
-"""How the key of the one alarm begins that stands for many (rule T6)."""
-
-_TOLD_OTHERWISE = frozenset({"notify", "write-done", "step-nudge", "step-recover", "step-hand-over", "step-block"})
-"""Entries of the log that the timeline tells in other words: by the letter, the write, or what opened the incident."""
-
 Progress = Callable[[datetime], None]
 """Told now and then how far the simulation has come."""
 
@@ -59,6 +56,7 @@ class Result:
     started: datetime
     ended: datetime
     agents: tuple[str, ...]
+    scheme: Scheme
     timeline: tuple[Moment, ...]
     counts: Counts
 
@@ -70,42 +68,36 @@ def run(
     *,
     seed: int = 0,
     days: float | None = None,
+    scheme: Scheme = Scheme.BEATS,
     progress: Progress = lambda instant: None,
 ) -> Result:
     """The whole simulation. `folder` must be empty and the caller's to throw away; `days` replaces the scenario's.
 
-    Raises whatever a beat raises: a simulation that ends so has found a bug.
+    Raises UsageError for a roster whose providers cannot be read, and whatever a beat raises: a simulation that ends so
+    has found a bug.
     """
     lasting = scenario if days is None else replace(scenario, days=days)
-    return _Play(lasting, simulated(roster, scenario), folder, seed, progress).play()
-
-
-@dataclass(slots=True)
-class _Noted:
-    """What is counted on the way, since nobody can tell afterwards."""
-
-    beats: int = 0
-    degraded: int = 0
-    opened: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    """Incident id to its task's name, and whether somebody worked on the task when it opened."""
-    told: set[str] = field(default_factory=set)
-    statuses: dict[str, tuple[ReadStatus, str]] = field(default_factory=dict)
+    return _Play(lasting, simulated(roster, scenario), folder, seed, scheme, progress).play()
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, roster: Roster, folder: Path, seed: int, progress: Progress) -> None:
+    def __init__(
+        self, scenario: Scenario, roster: Roster, folder: Path, seed: int, scheme: Scheme, progress: Progress
+    ) -> None:
         self._scenario = scenario
         self._roster = roster
         self._progress = progress
         self._folder = folder
         self._seed = seed
+        self._scheme = scheme
         earliest = min((task.appears - task.since for task in scenario.tasks), default=timedelta(0))
         self._world = World(Clock(scenario.start + min(earliest, timedelta(0))), seed)
-        self._team = SimulatedTeam(roster, scenario, self._world, folder)
         self._store = SimulatedStore()
+        self._team = SimulatedTeam(roster, scenario, self._world, folder, self._store, scheme)
         self._cache = SnapshotCache(folder / "snapshots", read_only=True)
         self._peers = self._team.peers.peers()
-        self._noted = _Noted()
+        self._story = Story(self._team, self._store)
+        self._skipped: Counter[str] = Counter()
 
     def play(self) -> Result:
         start, end = self._scenario.start, self._scenario.start + timedelta(days=self._scenario.days)
@@ -118,7 +110,11 @@ class _Play:
             if instant - cleared >= _KEPT:
                 self._team.clear_away(cleared)
                 cleared = instant
-            if not self._world.asleep:
+            if self._world.asleep:
+                continue
+            if self._scheme is Scheme.TURNS:
+                self._take_turns(agents)
+            else:
                 self._beat(agents)
         self._world.go_to(end)
         return Result(
@@ -127,6 +123,7 @@ class _Play:
             started=start,
             ended=end,
             agents=tuple(self._roster.agents),
+            scheme=self._scheme,
             timeline=tuple(self._world.moments),
             counts=self._counts(end),
         )
@@ -136,7 +133,7 @@ class _Play:
         shown: Mapping[str, Beat] = {}
         self._team.settle()
         if not self._world.away:
-            before = {name: job.truth for name, job in self._team.jobs.items()}
+            before = {name for name, job in self._team.jobs.items() if self._team.is_worked_on(job)}
             moments = len(self._world.moments)
             done = tick(
                 self._roster,
@@ -152,87 +149,40 @@ class _Play:
             )
             acts = self._world.moments[moments:]
             del self._world.moments[moments:]
-            self._note(done, before, acts)
+            self._story.note(done, before, acts)
             shown = {beat.agent.id: beat for beat in done.beats}
         for agent in agents:
-            self._team.agents[agent.id].beat(shown.get(agent.id))
+            if not self._team.agents[agent.id].driven:
+                self._team.agents[agent.id].beat(shown.get(agent.id))
 
-    # What a tick leaves on the timeline.
-
-    def _note(self, done: Tick, before: Mapping[str, Truth], acts: list[Moment]) -> None:
-        """What was seen and judged first, then what was done about it."""
-        for beat in done.beats:
-            self._noted.beats += beat.receipt is not None
-            self._noted.degraded += beat.receipt is not None and beat.receipt.degraded
-        self._note_sources(done)
-        for incident in done.plan.incidents:
-            self._note_incident(incident, before)
-        if any(message.key.startswith(_STORM) for message in done.plan.messages):
-            held = (key for key, climb in done.plan.climbs.items() if climb.situation is Situation.HELD)
-            self._noted.told.update(map(self._team.name_of, held))
-        for entry in self._store.news:
-            if not _is_outcome(entry):
-                self._note_log(entry, done)
-        self._world.moments += acts
-        for entry in self._store.news:
-            if _is_outcome(entry):
-                self._note_log(entry, done)
-        self._store.news.clear()
-
-    def _note_sources(self, done: Tick) -> None:
-        for report in done.observation.sweep.reports if done.observation else ():
-            status = (report.status, report.kind.value if report.kind else "")
-            known = self._noted.statuses.get(report.source, (ReadStatus.COMPLETE, ""))
-            if status[0] is not ReadStatus.DISABLED and status != known:
-                self._noted.statuses[report.source] = status
-                self._world.tell(
-                    Kind.SOURCE, f"heartbeat: {report.source} is {report.status.value}", why=report.message
-                )
-
-    def _note_incident(self, incident: Incident, before: Mapping[str, Truth]) -> None:
-        job = self._job(incident.refs)
-        name = job.name if job else incident.title
-        if incident.id not in self._noted.opened:
-            worked = job is not None and before.get(job.name) is Truth.WORKED
-            self._noted.opened[incident.id] = (name, worked)
-        if incident.taken(Step.NOTIFY) is not None:
-            self._noted.told.add(name)
-
-    def _note_log(self, entry: LogEntry, done: Tick) -> None:
-        if entry.action in _TOLD_OTHERWISE and not _is_failed_letter(entry):
-            return
-        self._world.tell(
-            _KINDS.get(entry.action.partition("-")[0], Kind.STEP),
-            f"heartbeat: {_WORDS.get(entry.action, entry.action.replace('-', ' '))}",
-            task=self._team.name_of(entry.task) if entry.task else "",
-            agent=entry.agent,
-            why=self._why(entry, done),
+    def _take_turns(self, agents: tuple[Agent, ...]) -> None:
+        """The usual scheme: whoever's slot it is has a turn, and looks in it for something to do."""
+        self._team.settle()
+        seen = observe(
+            self._roster,
+            {},
+            self._store,
+            self._cache,
+            now=self._world.clock(),
+            deadline=Deadline.after(_PATIENCE),
+            fresh=True,
+            build=self._peers.source,
         )
-
-    def _why(self, entry: LogEntry, done: Tick) -> str:
-        """For what opens or climbs, the verdict's own reasons; for the rest, the log's words."""
-        seen = done.observation
-        if seen is not None and entry.action.startswith(("incident-opened", "step-")):
-            stall = seen.judgement.stalls.get(entry.task)
-            climb = done.plan.climbs.get(entry.task)
-            waits = climb.waits if climb is not None else ()
-            if stall is not None:
-                return "; ".join((*stall.reasons, *waits))
-        return entry.message.partition(": ")[2] or entry.message
-
-    def _job(self, refs: Iterable[Ref]) -> Job | None:
-        return next((self._team.by_ref[ref] for ref in refs if ref in self._team.by_ref), None)
+        for beat in rehearse(seen, agents, self._store).beats:
+            scripted = self._team.agents[beat.agent.id]
+            if not self._team.turns.take_scheduled(scripted.id, partial(scripted.next_of, beat)):
+                self._skipped[Reason.BUSY.value] += 1
 
     # The numbers.
 
     def _counts(self, end: datetime) -> Counts:
-        noted, world = self._noted, self._world
+        noted, world = self._story, self._world
         incidents = self._store.incidents()
         effects = Counter(operation.value for operation, _ in self._team.effects)
         policies = {name: agent.policy for name, agent in self._roster.agents.items()}
         entries = self._store.entries()
         nudges = [entry for entry in entries if "/nudge/" in entry.key]
-        told = [entry for entry in entries if entry.kind is not EntryKind.WRITE and "/nudge/" not in entry.key]
+        told = [entry for entry in entries if entry.kind in _TELLING and "/nudge/" not in entry.key]
         return Counts(
             beats=noted.beats,
             degraded_beats=noted.degraded,
@@ -243,46 +193,40 @@ class _Play:
             messages=dict(sorted(Counter(map(_told_to, told)).items())),
             incidents=dict(sorted(Counter(each.ending.value if each.ending else "open" for each in incidents).items())),
             recoveries=sum(map(_is_recovered, incidents)),
-            storms=len({entry.key.rpartition("/")[0] for entry in told if entry.key.startswith(_STORM)}),
+            storms=len({entry.key.rpartition("/")[0] for entry in told if entry.key.startswith(STORM)}),
             false_alarms=tuple(name for name, worked in noted.opened.values() if worked),
             wrong_recoveries=tuple(self._team.wrongly_taken),
             dead=dead_stretches(self._team.jobs.values(), policies, noted.told, end),
             runs=dict(sorted(world.runs.items())),
             runs_by_us=world.runs.get(HEARTBEAT, 0),
+            turns=self._turn_counts(),
             tasks=truths(self._team.jobs.values()),
         )
 
+    def _turn_counts(self) -> TurnCounts:
+        attempts, world = self._store.attempts(), self._world
+        outcomes = Counter(each.outcome.value if each.outcome else "running" for each in attempts)
+        return TurnCounts(
+            started=dict(sorted(world.turns.items())),
+            idle=world.idle_turns,
+            skipped=dict(sorted((self._skipped + self._story.skipped).items())),
+            attempts=dict(sorted(outcomes.items())),
+            letters=dict(sorted(Counter(each.state.value for each in self._store.letters()).items())),
+            replays=sum(bool(each.letter) for each in attempts),
+            overlaps=tuple(self._team.turns.overlaps),
+            neglected=tuple(self._story.neglect.found),
+        )
 
-_KINDS: Mapping[str, Kind] = {"incident": Kind.INCIDENT, "write": Kind.WRITE, "notify": Kind.MESSAGE}
+
+_TELLING = frozenset({EntryKind.MESSAGE, EntryKind.INBOX})
 
 _SPEAKING = frozenset({Operation.COMMENT, Operation.RECOVER, Operation.BLOCK, Operation.ASSIGN, Operation.CREATE})
 """Operations that leave a text."""
-
-_WORDS: Mapping[str, str] = {
-    "incident-opened": "suspects a stall",
-    "incident-ended": "the incident is over",
-    "step-notify": "tells of it, since it may not act",
-    "write-conflict": "lets it be, since somebody acted meanwhile",
-    "write-retry": "could not do it, and will try again",
-    "write-dead": "gives it up",
-    "rounds-warned": "warns of the rounds used",
-    "rounds-exhausted": "pauses it, its rounds being used up",
-    "notify": "could not deliver",
-}
-"""What the log's actions are in a story."""
 
 
 def _is_recovered(incident: Incident) -> bool:
     taken = incident.taken(Step.BLOCK) or incident.taken(Step.RECOVER)
     return taken is not None and taken.outcome is StepOutcome.DONE
-
-
-def _is_outcome(entry: LogEntry) -> bool:
-    return entry.action == "notify" or entry.action.startswith("write-")
-
-
-def _is_failed_letter(entry: LogEntry) -> bool:
-    return entry.action == "notify" and entry.details.get("outcome") not in ("sent", None)
 
 
 def _told_to(entry: Entry) -> str:

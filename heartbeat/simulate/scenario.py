@@ -59,6 +59,37 @@ class Deed(StrEnum):
     CLOCK = "clock"
     CHANNELS_DOWN = "channels_down"
     DISPATCH = "dispatch"
+    REPLAY = "replay"
+
+
+class Condition(StrEnum):
+    """How a provider answers the turns that begin while it is so."""
+
+    OK = "ok"
+    DOWN = "down"
+    """An internal error (HTTP 500)."""
+    UNAUTHORIZED = "401"
+    LIMITED = "429"
+    HANGING = "hanging"
+    """Never; the turn goes on until its deadline."""
+
+
+EVERY = "all"
+"""Stands for every provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A stretch in which a provider, or `all`, does not answer as it should; without an end it lasts."""
+
+    provider: str
+    condition: Condition
+    begins: timedelta = timedelta(0)
+    ends: timedelta | None = None
+
+    def covers(self, provider: str, since_start: timedelta) -> bool:
+        during = self.begins <= since_start and (self.ends is None or since_start < self.ends)
+        return during and self.provider in (provider, EVERY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +146,8 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A whole simulation but for its roster and its seed. `recovery` replaces the roster's, where it is given."""
+    """A whole simulation but for its roster and its seed. `recovery` and `dispatch` replace the roster's, where they
+    are given. `outages` are of the providers."""
 
     name: str
     tasks: tuple[TaskPlan, ...]
@@ -124,6 +156,8 @@ class Scenario:
     start: datetime = START
     days: float = 1.0
     recovery: Recovery | None = None
+    dispatch: str | None = None
+    outages: tuple[Outage, ...] = ()
     revisions: bool = True
     """Whether the Multica server is one of 0.4.30 or later, which numbers an issue's changes."""
     run: timedelta = 6 * MINUTE
@@ -131,3 +165,8 @@ class Scenario:
 
     def plan_of(self, agent: str) -> AgentPlan:
         return self.agents.get(agent, AgentPlan())
+
+    def condition_of(self, provider: str, since_start: timedelta) -> Condition:
+        """How a provider is at an instant; of several outages at a time the first that is written counts."""
+        found = (each.condition for each in self.outages if each.covers(provider, since_start))
+        return next(found, Condition.OK)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from heartbeat.dispatch.providers import failover_of
 from heartbeat.errors import UsageError
 from heartbeat.instants import format_duration, parse_duration, parse_instant
 from heartbeat.policy import Recovery
@@ -17,7 +18,19 @@ from heartbeat.roster import fields
 from heartbeat.roster.document import MAX_BYTES, Document, Mark, Mistake, Place, Problem, quoted, read_document
 from heartbeat.roster.model import Roster
 from heartbeat.simulate.faults import KINDS
-from heartbeat.simulate.scenario import Again, AgentPlan, Behaviour, Deed, Happening, Scenario, TaskPlan
+from heartbeat.simulate.scenario import (
+    EVERY,
+    Again,
+    AgentPlan,
+    Behaviour,
+    Condition,
+    Deed,
+    Happening,
+    Outage,
+    Scenario,
+    TaskPlan,
+)
+from heartbeat.simulate.scheme import Dispatch
 
 ORIGINS = ("workboard", "multica", "todo")
 STATUSES = ("backlog", "todo", "in_progress", "blocked")
@@ -92,6 +105,11 @@ def _instant(value: Any) -> datetime:
     return found
 
 
+def _as_word(value: Any) -> Any:
+    """401 and 429 may be written as numbers."""
+    return str(value) if type(value) is int else value
+
+
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise Mistake("must be a number from 0 to 1")
@@ -117,6 +135,12 @@ _TOP: Mapping[str, Convert] = {
     "start": _instant,
     "days": fields.amount,
     "recovery": lambda value: Recovery(fields.choice(*Recovery)(value)),
+    "dispatch": fields.choice(*Dispatch),
+}
+_OUTAGE: Mapping[str, Convert] = {
+    "from": _since_start,
+    "until": fields.duration,
+    "is": lambda value: Condition(fields.choice(*Condition)(_as_word(value))),
 }
 _MULTICA: Mapping[str, Convert] = {"revisions": fields.flag, "run": fields.duration}
 _AGENT: Mapping[str, Convert] = {"takes_up": _share, "turn": fields.duration, "shows_turns": fields.flag}
@@ -162,6 +186,7 @@ _DEEDS: Mapping[Deed, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Deed.CLOCK: (("by",), ("for",)),
     Deed.CHANNELS_DOWN: (("for",), ()),
     Deed.DISPATCH: ((), ()),
+    Deed.REPLAY: ((), ("task",)),
 }
 """What each deed needs, and what it may have, besides `at` and `do`."""
 
@@ -174,24 +199,41 @@ class _Reader:
         self._roster = roster
 
     def scenario(self, name: str) -> Scenario:
-        parts = ("multica", "agents", "tasks", "events")
+        parts = ("multica", "agents", "tasks", "providers", "events")
         top = self._values((), _TOP, needed=("version",), besides=parts)
         multica = self._values(("multica",), _MULTICA)
         tasks = tuple(task for each in self._names("tasks") for task in self._task(each))
-        if "tasks" not in self._document.data or not tasks:
-            self._problem(("tasks",), "a scenario needs tasks; write at least one under `tasks:`")
+        if self._document.get(("tasks",)) is None:
+            message = "a scenario needs tasks; write at least one under `tasks:`, or `tasks: {}` where there is no work"
+            self._problem(("tasks",), message)
         names = {task.name: task for task in tasks}
         top.pop("version", None)
         return Scenario(
             tasks=tasks,
             agents={each: self._agent(each) for each in self._names("agents")},
-            happenings=tuple(filter(None, (self._happening(place, names) for place in self._entries("events")))),
+            outages=tuple(outage for each in self._names("providers") for outage in self._outages(each)),
+            happenings=tuple(filter(None, (self._happening(place, names) for place in self._entries(("events",))))),
             **{"name": name, **top, **multica},
         )
 
     def _agent(self, name: str) -> AgentPlan:
         self._check_agent(("agents", name), name, at_key=True)
         return AgentPlan(**self._values(("agents", name), _AGENT))
+
+    def _outages(self, name: str) -> Iterable[Outage]:
+        """How one provider is, and when; of several at a time the first that is written counts."""
+        section: Place = ("providers", name)
+        known = (EVERY, *(each.name for each in failover_of(self._roster, {}).providers))
+        if name not in known:
+            near = fields.nearest(name, known)
+            self._problem(section, f"there is no provider {quoted(name)} in the roster{near}", key=True)
+        for place in self._entries(section):
+            values = self._values(place, _OUTAGE, needed=("is",))
+            begins, ends = values.get("from", timedelta(0)), values.get("until")
+            if ends is not None and ends <= begins:
+                self._problem((*place, "until"), "must be later than `from`")
+            if "is" in values:
+                yield Outage(name, values["is"], begins, ends)
 
     def _task(self, name: str) -> Iterable[TaskPlan]:
         place: Place = ("tasks", name)
@@ -305,14 +347,14 @@ class _Reader:
             return ()
         return tuple(found)
 
-    def _entries(self, section: str) -> Iterable[Place]:
-        found = self._document.get((section,))
+    def _entries(self, section: Place) -> Iterable[Place]:
+        found = self._document.get(section)
         if found is None:
             return ()
         if not isinstance(found, list):
-            self._problem((section,), f"{section} must be a list, not {fields.kind_of(found)}")
+            self._problem(section, f"{section[-1]} must be a list, not {fields.kind_of(found)}")
             return ()
-        return ((section, index) for index in range(len(found)))
+        return ((*section, index) for index in range(len(found)))
 
     def _problem(self, place: Place, message: str, *, key: bool = False) -> None:
         if self._document.is_refused(place):

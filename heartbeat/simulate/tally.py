@@ -48,6 +48,31 @@ class Dead:
 
 
 @dataclass(slots=True)
+class TurnCounts:
+    """The turns of models, and what came of them. `started` is by who started them (see Starter), `idle` those in which
+    there was nothing to do.
+
+    `skipped` are beats of agents that heartbeat starts in which it started none, by reason; `attempts` are by outcome,
+    `running` for those that have not ended; `letters` by where they stand. `overlaps` names agents and tasks with two
+    turns at once, `neglected` ready tasks that were left lying: both must be empty.
+    """
+
+    started: Mapping[str, int] = field(default_factory=dict)
+    idle: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    letters: Mapping[str, int] = field(default_factory=dict)
+    replays: int = 0
+    """Attempts that were made of a dead letter."""
+    overlaps: tuple[str, ...] = ()
+    neglected: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> int:
+        return sum(self.started.values())
+
+
+@dataclass(slots=True)
 class Counts:
     """The summary. `false_alarms` are names of tasks, once for each incident that opened while somebody worked."""
 
@@ -71,10 +96,17 @@ class Counts:
     """Tasks that were taken from somebody who worked."""
     dead: Dead = field(default_factory=Dead)
     runs: Mapping[str, int] = field(default_factory=dict)
-    """Agent runs by who started them."""
+    """Multica runs by who started them."""
     runs_by_us: int = 0
+    turns: TurnCounts = field(default_factory=TurnCounts)
     tasks: Mapping[str, int] = field(default_factory=dict)
     """By what they truly are at the end."""
+
+    @property
+    def turns_per_task(self) -> float | None:
+        """Turns for each task that was finished; None where none was."""
+        finished = self.tasks.get(Truth.DONE.value, 0)
+        return self.turns.all / finished if finished else None
 
 
 def dead_stretches(jobs: Iterable[Job], policies: Mapping[str, Policy], told: Iterable[str], ended: datetime) -> Dead:

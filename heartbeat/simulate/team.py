@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from heartbeat.action import Operation, Write
+from heartbeat.attempt import Engine
+from heartbeat.dispatch.claims import CLAIM, GIVE_BACK
+from heartbeat.dispatch.providers import failover_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.simulate.agents import ScriptedAgent
 from heartbeat.simulate.board import VirtualBoard
@@ -19,8 +22,11 @@ from heartbeat.simulate.jobs import End, Job, Piece, Truth
 from heartbeat.simulate.lines import LinePiece, VirtualLines
 from heartbeat.simulate.peers import Landed, RememberingSource, SimulatedPeers, WatchedWriter
 from heartbeat.simulate.recall import Recalling
-from heartbeat.simulate.scenario import Scenario, TaskPlan
+from heartbeat.simulate.scenario import EVERY, Condition, Scenario, TaskPlan
+from heartbeat.simulate.scheme import Scheme
+from heartbeat.simulate.turns import VirtualTurns
 from heartbeat.simulate.world import Kind, World
+from heartbeat.store.port import Store
 from heartbeat.systems.base import Source, TransportedSource
 from heartbeat.systems.multica import issues as multica_issues
 from heartbeat.systems.multica.writer import IssueWriter
@@ -29,7 +35,7 @@ from heartbeat.systems.openclaw.owners import Team
 from heartbeat.systems.openclaw.writer import BoardWriter
 from heartbeat.systems.registry import BUILT_IN
 from heartbeat.systems.writing import Writer
-from heartbeat.task import Ref
+from heartbeat.task import Ref, Status
 
 _TAKEN_FROM = frozenset({Operation.RECOVER, Operation.BLOCK, Operation.ASSIGN})
 """Operations that end a worker's hold."""
@@ -47,6 +53,14 @@ _WORDS: Mapping[Operation, str] = {
     Operation.CREATE: "makes a card of it",
 }
 
+_CONDITIONS: Mapping[Condition, str] = {
+    Condition.OK: "is in order",
+    Condition.DOWN: "answers with HTTP 500 from now on",
+    Condition.UNAUTHORIZED: "answers with HTTP 401 from now on",
+    Condition.LIMITED: "answers with HTTP 429 from now on",
+    Condition.HANGING: "does not answer from now on",
+}
+
 _BUDGET = "rounds:"
 """How the key of a write begins that is made for the rounds used (rule C2)."""
 
@@ -59,6 +73,8 @@ class SimulatedTeam:
     scenario: Scenario
     world: World
     folder: Path
+    store: Store
+    scheme: Scheme = Scheme.BEATS
     jobs: dict[str, Job] = field(default_factory=dict)
     by_ref: dict[Ref, Job] = field(default_factory=dict)
     agents: dict[str, ScriptedAgent] = field(default_factory=dict)
@@ -69,6 +85,7 @@ class SimulatedTeam:
     board: VirtualBoard = field(init=False)
     multica: VirtualMultica = field(init=False)
     lines: VirtualLines = field(init=False)
+    turns: VirtualTurns = field(init=False)
     peers: SimulatedPeers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +98,10 @@ class SimulatedTeam:
         self.lines = VirtualLines(world, self.folder / "workspaces", self.roster, with_lines)
         for name in self.roster.agents:
             plan, chance = scenario.plan_of(name), world.chance(name)
-            self.agents[name] = ScriptedAgent(name, plan, world, self.board, self.by_ref, chance)
+            driven = self.scheme is Scheme.TURNS or self.is_dispatched(name)
+            self.agents[name] = ScriptedAgent(name, plan, world, self.board, self.by_ref, chance, driven=driven)
+        failover = failover_of(self.roster, {})
+        self.turns = VirtualTurns(world, self.board, scenario, failover, self.agents, self.by_ref)
         self._plan_everything()
         self.peers = self._peers(self._landed)
 
@@ -101,6 +121,20 @@ class SimulatedTeam:
                     piece.clear_away()
                 job.cleared = True
 
+    def is_dispatched(self, agent: str) -> bool:
+        """Whether heartbeat starts the agent's turns."""
+        return self.roster.agents[agent].policy.dispatch == Engine.OPENCLAW
+
+    def is_worked_on(self, job: Job) -> bool:
+        """Whether somebody truly works on a task; one whose turns are started for it does so between two of them."""
+        if job.truth is not Truth.WORKED:
+            return False
+        agent = self.agents[job.worker]
+        if not agent.driven or self.turns.on(job):
+            return True
+        patience = self.roster.agents[job.worker].policy.suspect_after
+        return agent.at_work is not None and self.world.now - agent.at_work < patience
+
     def name_of(self, key: str) -> str:
         """What the scenario calls a task, by the key or title that heartbeat has for it."""
         source, _, identity = key.partition(":")
@@ -111,12 +145,18 @@ class SimulatedTeam:
 
     def _plan_everything(self) -> None:
         start = self.scenario.start
-        stage = Stage(self.world, self.board, self.jobs, self.agents)
+        stage = Stage(self.world, self.board, self.jobs, self.agents, self.store)
         for plan in self.scenario.tasks:
             began = start + plan.appears - (plan.since if plan.status == "in_progress" else timedelta(0))
             self.world.plan(began, partial(self._appear, plan))
         for happening in self.scenario.happenings:
             self.world.plan(start + happening.at, partial(stage.perform, happening))
+        for outage in self.scenario.outages:
+            who = "every provider" if outage.provider == EVERY else f"provider {outage.provider}"
+            told = partial(self.world.tell, Kind.FAULT)
+            self.world.plan(start + outage.begins, partial(told, f"{who} {_CONDITIONS[outage.condition]}"))
+            if outage.ends is not None:
+                self.world.plan(start + outage.ends, partial(told, f"{who} answers as before"))
 
     def _appear(self, plan: TaskPlan) -> None:
         job = Job(plan, self._pieces(plan))
@@ -152,19 +192,24 @@ class SimulatedTeam:
         """A write of ours took effect."""
         self.effects.append((write.operation, write.ref.source))
         job = self.by_ref.get(write.ref)
-        self.world.tell(
-            Kind.WRITE,
-            f"heartbeat: {_WORDS[write.operation].format(agent=write.agent)} ({write.ref.source})",
-            task=job.name if job else str(write.ref),
-            agent=write.agent,
-            why=write.text,
-        )
+        if not write.key.startswith(CLAIM):  # told by the turn that it is for
+            self.world.tell(
+                Kind.WRITE,
+                f"heartbeat: {_told(write)} ({write.ref.source})",
+                task=job.name if job else str(write.ref),
+                agent=write.agent,
+                why=write.text,
+            )
         if job is None:
             return
         if write.operation is Operation.CREATE:
             self._adopt(job)
+        elif write.key.startswith(GIVE_BACK):
+            if self.turns.on(job):
+                self.wrongly_taken.append(job.name)
+            job.free(End.RECOVERED, self.world.now)
         elif write.operation in _TAKEN_FROM and job.truth is not Truth.DONE:
-            if job.truth is Truth.WORKED and not write.key.startswith(_BUDGET):
+            if self.is_worked_on(job) and not write.key.startswith(_BUDGET):
                 self.wrongly_taken.append(job.name)
             job.free(End.RECOVERED, self.world.now)
 
@@ -203,6 +248,7 @@ class SimulatedTeam:
             self.world,
             {name: RememberingSource(source) for name, source in sources.items()},
             {name: WatchedWriter(writer, self.world, landed) for name, writer in writers.items()},
+            self.turns,
         )
 
 
@@ -219,9 +265,26 @@ def simulated(roster: Roster, scenario: Scenario) -> Roster:
             name: replace(agent, policy=replace(agent.policy, recovery=scenario.recovery))
             for name, agent in roster.agents.items()
         }
-    # Whatever the roster forgets after a while is still to be counted at the end.
-    extra = {key: value for key, value in roster.extra.items() if key != "retention"}
+    agents = {name: _dispatched(agent, scenario.dispatch) for name, agent in agents.items()}
+    extra = {key: value for key, value in roster.extra.items() if key not in _LEFT_OUT}
     return replace(roster, sources=sources, agents=agents, extra=extra)
 
+
+def _dispatched(agent: Agent, wanted: str | None) -> Agent:
+    """With the scenario's word on who starts it. Turns are simulated as OpenClaw's; whoever is started otherwise takes
+    them by itself here."""
+    dispatch = wanted or agent.policy.dispatch
+    known = dispatch if dispatch == Engine.OPENCLAW else "none"
+    return replace(agent, policy=replace(agent.policy, dispatch=known))
+
+
+def _told(write: Write) -> str:
+    if write.key.startswith(GIVE_BACK):
+        return "gives it back" if write.status is Status.TODO else "puts it back as it was"
+    return _WORDS[write.operation].format(agent=write.agent)
+
+
+_LEFT_OUT = frozenset({"retention", "on_complete"})
+"""What the roster forgets after a while is still to be counted at the end, and no command of anybody's is run."""
 
 _KEPT_SETTINGS = frozenset({"create_cards", "required"})

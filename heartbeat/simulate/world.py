@@ -17,17 +17,30 @@ PERSON = "a person"
 
 
 class Kind(StrEnum):
-    """What sort of thing happened: by an agent, by a person, by misfortune, or in heartbeat."""
+    """What sort of thing happened: by an agent, by a person, by misfortune, or in heartbeat. A `run` is one of
+    Multica's, a `turn` one of a model that heartbeat starts."""
 
     WORK = "work"
     PERSON = "person"
     FAULT = "fault"
     RUN = "run"
+    TURN = "turn"
     SOURCE = "source"
     INCIDENT = "incident"
     STEP = "step"
     WRITE = "write"
     MESSAGE = "message"
+
+
+class Starter(StrEnum):
+    """What makes a model take a turn."""
+
+    HEARTBEAT = "heartbeat"
+    """A beat, since there is work."""
+    SCHEDULE = "schedule"
+    """The clock, whether or not there is work."""
+    OTHERS = "others"
+    """Whoever else: the agents that heartbeat only hands worklists to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,11 @@ class World:
     away: bool = False
     """heartbeat is not run."""
     runs: dict[str, int] = field(default_factory=dict)
-    """How many agent runs were started, by who started them."""
+    """How many Multica runs were started, by who started them."""
+    turns: dict[str, int] = field(default_factory=dict)
+    """How many turns of a model were started, by what started them: see Starter."""
+    idle_turns: int = 0
+    """Those of them in which there was nothing to do."""
     _names: Random = field(init=False)
     _agenda: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _planned: int = 0
@@ -119,6 +136,11 @@ class World:
             yield
         finally:
             self.actor = before
+
+    def count_turn(self, starter: Starter, *, idle: bool = False) -> None:
+        """A turn of a model has begun."""
+        self.turns[starter.value] = self.turns.get(starter.value, 0) + 1
+        self.idle_turns += idle
 
     def count_run(self, agent: str, task: str, why: str) -> None:
         """An agent run was started."""

@@ -141,7 +141,10 @@ def test_T7_a_worker_in_a_long_quiet_turn_is_never_recovered(tmp_path: Path) -> 
 def test_T7_nothing_is_taken_from_anybody_while_it_is_not_known_who_is_at_work(tmp_path: Path) -> None:
     result = play(tmp_path, stuck(), events=[outage("sessions", timedelta(0), 12 * HOUR)], days=0.4)
     assert result.counts.writes == {}
-    assert [moment.what for moment in told(result, Kind.STEP)] == ["heartbeat: tells of it, since it may not act"]
+    assert [moment.what for moment in told(result, Kind.STEP)] == [
+        "heartbeat: nudges its worker, on top of its next worklist",
+        "heartbeat: tells of it, since it may not act",
+    ]
 
 
 def test_R3a_with_recovery_notify_a_dead_task_is_told_of_and_stays(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from heartbeat.policy import Recovery
 from heartbeat.roster.model import Agent, Operator, Roster
 from heartbeat.simulate.run import Result, run
 from heartbeat.simulate.scenario import Deed, Happening, Scenario, TaskPlan
+from heartbeat.simulate.scheme import Scheme
 from heartbeat.simulate.world import Kind, Moment
 from tests.support.rosters import make_agent, make_roster
 
@@ -45,6 +47,39 @@ def roster(*team: Agent, sources: Iterable[str] = ALL_SOURCES, **changes: Any) -
     return make_roster(*(team or agents("writer")), **fields)
 
 
+def providers(*names: str, run: timedelta = 10 * MINUTE, **failover: Any) -> dict[str, Any]:
+    """A roster's `extra` with these providers, in this order, and every place that there is for turns."""
+    entries = tuple(
+        {"name": name, "model": f"{name}/m", "priority": number, "max_retries": 1, "run_deadline": run}
+        for number, name in enumerate(names, start=1)
+    )
+    return {
+        "failover": {"strategy": "managed", **failover},
+        "providers": entries,
+        "limits": {"running": 100},
+    }
+
+
+def dispatched(*names: str, extra: Mapping[str, Any] | None = None, **changes: Any) -> Roster:
+    """A team that heartbeat starts, with cards only and two providers."""
+    team = roster(*agents(*names, dispatch="openclaw", **changes), sources=("workboard",))
+    coo = team.agents["coo"]
+    members = {**team.agents, "coo": replace(coo, policy=replace(coo.policy, dispatch="openclaw"))}
+    return replace(team, agents=members, extra={**team.extra, **(extra or providers("first", "second"))})
+
+
+def fifteen() -> Roster:
+    """A team as large as the one that all this is for: five agents with a beat every 10 minutes, ten every 15."""
+    quick = [f"quick-{number}" for number in range(1, 5)]
+    rest = [
+        make_agent(f"{of}-{number}", of, notify=("coo",), dispatch="openclaw")
+        for of in ("developer", "business")
+        for number in range(1, 6)
+    ]
+    team = dispatched(*quick)
+    return replace(team, agents={**team.agents, **{agent.id: agent for agent in rest}})
+
+
 def play(
     folder: Path,
     *tasks: TaskPlan,
@@ -52,12 +87,13 @@ def play(
     days: float = 1.0,
     seed: int = 0,
     team: Roster | None = None,
+    scheme: Scheme = Scheme.BEATS,
     **changes: Any,
 ) -> Result:
     """One simulation, by default with `recovery: act`."""
     fields: dict[str, Any] = {"recovery": Recovery.ACT, **changes}
     scenario = Scenario("a test", tasks, happenings=tuple(events), days=days, **fields)
-    return run(scenario, team or roster(), folder, seed=seed)
+    return run(scenario, team or roster(), folder, seed=seed, scheme=scheme)
 
 
 def outage(source: str, at: timedelta, lasts: timedelta, kind: str = "unreachable") -> Happening:

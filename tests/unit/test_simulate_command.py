@@ -68,12 +68,36 @@ def test_recovery_on_the_command_line_goes_before_the_scenario_and_the_roster(fo
         assert len(counts["dead"]["missed"]) == (recovery != "act")
 
 
+def test_turns_are_told_by_who_started_them_and_both_schemes_can_be_compared(folder: Path) -> None:
+    words = ("--scenario", "day.yaml", "--days", "0.2", "--summary")
+    code, out, _ = simulate(folder, *words, "--dispatch", "openclaw")
+    assert code == 0
+    assert "by heartbeat; 0 with nothing to do" in out
+    assert "no work" in out
+    assert "two turns at once  0" in out
+    assert "left lying         0" in out
+    code, usual, _ = simulate(folder, *words, "--scheme", "turns")
+    assert code == 0
+    assert "by schedule" in usual
+    assert "left lying" not in usual
+    done = heartbeat(
+        "--roster", "sample/agents.yaml", "simulate", *words, "--scheme", "turns", "--json", cwd=folder
+    )  # fmt: skip
+    turns = done.json["counts"]["turns"]
+    assert list(turns) == [
+        "all", "started", "idle", "for_each_task", "skipped", "attempts", "letters", "replays", "overlaps", "neglected",
+    ]  # fmt: skip
+    assert turns["started"] == {"schedule": turns["all"]}
+
+
 def test_json_has_a_name_and_everything_that_the_screen_has(folder: Path) -> None:
     done = heartbeat(
         "--roster", "sample/agents.yaml", "simulate", "--scenario", "day.yaml", "--days", "0.2", "--json", cwd=folder
     )
     document = done.json
-    assert list(document) == ["schema", "scenario", "seed", "started_at", "ended_at", "agents", "counts", "timeline"]
+    head = ["schema", "scenario", "seed", "started_at", "ended_at", "scheme", "agents", "counts", "timeline"]
+    assert list(document) == head
+    assert document["scheme"] == "beats"
     assert document["schema"] == "heartbeat.simulate/1"
     assert document["started_at"] == "2026-11-23T00:00:00.000Z"
     assert document["counts"]["runs_by_us"] == 0

@@ -26,9 +26,13 @@ name: a day
 start: 2026-11-23T08:00+08:00
 days: 2
 recovery: notify
+dispatch: openclaw
 multica: {revisions: false, run: 4m}
 agents:
   writer: {takes_up: 0.5, turn: 2m, shows_turns: false}
+providers:
+  native: [{from: 2h, until: 5h, is: 401}, {from: 4h, is: hanging}]
+  all: [{until: 30m, is: down}]
 tasks:
   report:
     title: 季度报告
@@ -78,6 +82,9 @@ def test_a_whole_scenario_is_read(tmp_path: Path) -> None:
     assert [task.name for task in old] == ["old-1", "old-2"]
     assert [happening.do for happening in scenario.happenings] == [Deed.COMMENT, Deed.OUTAGE, Deed.CLOCK, Deed.ASSIGN]
     assert scenario.happenings[1].lasts == HOUR
+    assert scenario.dispatch == "openclaw"
+    conditions = [scenario.condition_of("native", hours * HOUR) for hours in range(7)]
+    assert [each.value for each in conditions] == ["down", "ok", "401", "401", "401", "hanging", "hanging"]
     assert scenario.happenings[2].by == -HOUR
 
 
@@ -122,7 +129,7 @@ events:
         "day.yaml:19:42: `limbo` is no status that report can have; known here: backlog, todo, in_progress, blocked, "
         "done",
         "day.yaml:20:18: do: must be one of comment, move, close, unblock, assign, silence, wake, outage, gap, "
-        "suspend, clock, channels_down, dispatch, not `explode`",
+        "suspend, clock, channels_down, dispatch, replay, not `explode`",
     ]
 
 
@@ -197,3 +204,34 @@ def test_every_way_of_being_out_of_order_refuses_writes() -> None:
         assert error.kind is not FailureKind.BUG
         assert not error.outcome_unknown
     assert failure("multica", "auth").kind is FailureKind.AUTH
+
+
+def test_what_is_said_of_providers_is_checked_against_the_roster(tmp_path: Path) -> None:
+    text = """\
+version: 1
+dispatch: multica
+tasks: {}
+providers:
+  nativ: [{is: down}]
+  native:
+    - {from: 2h, until: 1h, is: down}
+    - {from: 2h}
+    - {is: 500, at: 1h}
+  all: {is: down}
+"""
+    assert mistakes(tmp_path, text) == [
+        "day.yaml:2:11: dispatch: must be one of none, openclaw, not `multica`",
+        "day.yaml:5:3: there is no provider `nativ` in the roster; did you mean `native`?",
+        "day.yaml:7:25: must be later than `from`",
+        "day.yaml:8:7: `is` is missing",
+        "day.yaml:9:12: is: must be one of ok, down, 401, 429, hanging, not `500`",
+        "day.yaml:9:17: unknown key `at`; known here: from, until, is",
+        "day.yaml:10:8: all must be a list, not a mapping",
+    ]
+
+
+def test_a_team_without_work_is_a_scenario_when_it_is_said(tmp_path: Path) -> None:
+    assert load(tmp_path, "version: 1\ntasks: {}\n").tasks == ()
+    assert mistakes(tmp_path, "version: 1\n") == [
+        "day.yaml:1:1: a scenario needs tasks; write at least one under `tasks:`, or `tasks: {}` where there is no work"
+    ]
