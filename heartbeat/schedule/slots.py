@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from heartbeat.policy import Policy
+
+if TYPE_CHECKING:
+    from croniter import croniter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -85,10 +91,8 @@ def _next_by_the_clock_face(cron: str, timezone: str, now: datetime) -> datetime
     """What the expression names next with the offset that is in force now: a guess, right where no clock changes."""
     from zoneinfo import ZoneInfo
 
-    from croniter import croniter
-
     offset = _offset(ZoneInfo(timezone), now)
-    wall: datetime = croniter(cron, now.replace(tzinfo=None) + offset).get_next(datetime)
+    wall: datetime = _walk(cron, now.replace(tzinfo=None) + offset).get_next(datetime)
     return max((wall - offset).replace(tzinfo=UTC), now + _TICK)
 
 
@@ -98,13 +102,11 @@ def _latest(cron: str, zone: tzinfo, now: datetime) -> datetime:
     croniter is asked in wall time only. Where the offset changes it walks back by the clock face, so that half past
     one after the change would be followed by an earlier slot than quarter to two before it.
     """
-    from croniter import croniter
-
     once = _names_times_of_day(cron)
     until = now
     while True:
         offset = _offset(zone, until)
-        wall: datetime = croniter(cron, until.replace(tzinfo=None) + offset + _TICK).get_prev(datetime)
+        wall: datetime = _walk(cron, until.replace(tzinfo=None) + offset + _TICK).get_prev(datetime)
         slot = (wall - offset).replace(tzinfo=UTC)
         change = _last_change(zone, slot - _DAY, until)
         if change is None:
@@ -116,6 +118,20 @@ def _latest(cron: str, zone: tzinfo, now: datetime) -> datetime:
         if once and change - step <= slot < change:
             return change
         until = change - _TICK
+
+
+def _walk(cron: str, start: datetime) -> croniter:
+    """A walk along an expression from a wall time. Reading the expression is what takes long, so it is done once."""
+    walk = copy(_read(cron))
+    walk.set_current(start, force=True)
+    return walk
+
+
+@lru_cache(maxsize=256)
+def _read(cron: str) -> croniter:
+    from croniter import croniter
+
+    return croniter(cron, datetime(2026, 1, 1))  # noqa: DTZ001 - the face of a clock
 
 
 def _names_times_of_day(cron: str) -> bool:
