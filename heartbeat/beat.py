@@ -21,6 +21,7 @@ from heartbeat.dispatch.base import SpawnerBuilder
 from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
 from heartbeat.dispatch.context import Means, opened
 from heartbeat.dispatch.engines import build_spawner
+from heartbeat.dispatch.foresight import foresee
 from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
 from heartbeat.errors import StateError, UsageError
 from heartbeat.instants import CLOCK_SKEW
@@ -91,7 +92,8 @@ class Beat:
     deferred: str = ""
     missed: Miss | None = None
     turn: Dispatched | None = None
-    """What was decided about starting the agent, and what came of it; None where the roster lets nobody be started."""
+    """What was decided about starting the agent, and what came of it (of a rehearsal: what would be decided); None
+    where the roster lets nobody be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,13 +391,23 @@ def _slot_before(agent: Agent, roster: Roster, now: datetime) -> datetime:
     return current_slot(agent.policy, roster.timezone, current - _TICK)
 
 
-def rehearse(observation: Observation, agents: Sequence[Agent], store: Store) -> Tick:
+def rehearse(
+    observation: Observation,
+    agents: Sequence[Agent],
+    store: Store,
+    environment: Mapping[str, str] | None = None,
+    peers: Peers | None = None,
+) -> Tick:
     """The same beats without locks, slots, receipts, writes and messages: what `--dry-run` shows (rule B3).
 
-    What the last beats have shown is shown again for two slots: their output may have gone to a log.
+    What the last beats have shown is shown again for two slots: their output may have gone to a log. With the
+    `environment`, which the roster's providers may need, also whom the beats would start.
     """
     assessment, roster = observation.assessment, observation.roster
     planned = plan(observation.judgement, acting(observation, [agent.id for agent in agents]), roster.charter())
+    written = {each.write.ref for each in planned.writes}
+    means = peers.means if peers is not None else None
+    turns = Round() if environment is None else _foreseen(observation, agents, store, environment, means, written)
     beats = []
     for agent in agents:
         since = _slot_before(agent, roster, observation.at)
@@ -405,8 +417,32 @@ def rehearse(observation: Observation, agents: Sequence[Agent], store: Store) ->
         shown = [entry for entry in letters if talk is None or not is_nudge(entry)]
         deferred = _deferred(talk, waiting, planned, own)
         decisions = _attention(observation, store, agent)
-        beats.append(Beat(agent, own, None, inbox=tuple(shown[:_INBOX]), attention=decisions, deferred=deferred))
-    return Tick(observation, tuple(beats), planned)
+        turn = turns.dispatched.get(agent.id)
+        beats.append(
+            Beat(agent, own, None, inbox=tuple(shown[:_INBOX]), attention=decisions, deferred=deferred, turn=turn)
+        )
+    return Tick(observation, tuple(beats), planned, round=turns)
+
+
+def _foreseen(
+    observation: Observation,
+    agents: Sequence[Agent],
+    store: Store,
+    environment: Mapping[str, str],
+    means: Means | None,
+    written: Collection[Ref],
+) -> Round:
+    """Whom a beat at this instant would start; nobody where the roster's providers cannot be read."""
+    roster = observation.roster
+    if is_idle(roster, store):
+        return Round()
+    deadline = patience([agent.policy for agent in agents])
+    nowhere = Path()  # nothing is locked
+    try:
+        context = opened(roster, environment, store, nowhere, lambda: observation.at, deadline, means)
+    except UsageError as error:
+        return unable(agents, str(error))
+    return foresee(context, observation, agents, written)
 
 
 def patrol(observation: Observation, store: Store) -> Patrol:

@@ -15,12 +15,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from heartbeat import __version__
-from heartbeat.breaker import Breaker
+from heartbeat.attempt import Attempt, DeadLetter, Engine
+from heartbeat.breaker import Breaker, State, is_cooling, state_at
+from heartbeat.dispatch.providers import failover_of
+from heartbeat.dispatch.readiness import Finding, Verdict, examine_claims, examine_multica, examine_openclaw
 from heartbeat.errors import HeartbeatError
 from heartbeat.instants import format_duration, to_text
 from heartbeat.render import plan_render, render_blocks
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.degradation import Degradation, SourceState, level_of
+from heartbeat.rules.unfinished import exhausted, overdue, overdue_told
 from heartbeat.sinks.reach import Remark
 from heartbeat.sinks.survey import SOURCE, survey
 from heartbeat.sinks.visit import Visit, visit
@@ -90,6 +94,10 @@ def examine(
     for agent in roster.agents.values():
         checks.extend(_agent(agent, roster, remarks.get(agent.id, ())))
     starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
+    if starts_turns:
+        on_progress("looking whether turns could be started …")
+        checks.extend(_turns(roster, environment, Deadline.after(patience)))
+        checks.extend(_left_of_turns(told, now))
     degradation = level_of(
         told.sources,
         told.breakers if starts_turns else (),
@@ -106,6 +114,8 @@ class _Known:
 
     sources: list[SourceState] = field(default_factory=list)
     breakers: tuple[Breaker, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    letters: tuple[DeadLetter, ...] = ()
     problem: str = ""
     lost: str = ""
 
@@ -125,6 +135,8 @@ def _state(state: Path, open_store: Callable[[], Store], command: str, known: _K
             stone = store.tombstone()
             receipts = store.last_receipts()
             known.breakers = tuple(store.breakers().values())
+            known.attempts = store.attempts(unfinished=True)
+            known.letters = store.letters(open_only=True)
     except HeartbeatError as error:
         known.problem = str(error)
         yield Check("state", "store", Level.FAILED, str(error), error.advice)
@@ -266,6 +278,62 @@ def _read_by_openclaw(version: str | None, seen: Visit | None) -> Iterator[Check
     if seen is not None:
         for problem, advice in dict.fromkeys((each.problem, each.advice) for each in seen.results if each.is_unread):
             yield Check("openclaw", "heartbeat", Level.NOTE, problem, advice)
+
+
+_OF_VERDICT = {Verdict.WORKS: Level.OK, Verdict.DOUBTFUL: Level.WARNING, Verdict.FAILS: Level.FAILED}
+
+
+def _turns(roster: Roster, environment: Mapping[str, str], deadline: Deadline) -> Iterator[Check]:
+    """Whether turns could be started, where some agent is to be (rules X2, F1). No model is asked."""
+    of_engine = {
+        engine: [each for each in roster.agents.values() if each.policy.dispatch == engine] for engine in Engine
+    }
+    found: list[Finding] = []
+    try:
+        failover = failover_of(roster, environment)
+    except HeartbeatError as error:
+        told = f"{error}: nobody is started"
+        yield Check(_TURNS, "providers", Level.FAILED, told, error.advice or "correct it; beats go on without turns")
+    else:
+        at_openclaw = [each.id for each in of_engine[Engine.OPENCLAW]]
+        if at_openclaw:
+            seen = examine_openclaw(roster, environment, failover, at_openclaw, deadline, providers=failover.enabled)
+            found += seen.findings
+    if of_engine[Engine.MULTICA]:
+        found += examine_multica(roster, environment, of_engine[Engine.MULTICA], deadline).findings
+    if of_engine[Engine.OPENCLAW]:
+        found += examine_claims(roster, environment)
+    for each in found:
+        if each.verdict is not Verdict.UNTESTED:
+            yield Check(_TURNS, each.subject, _OF_VERDICT[each.verdict], each.told, each.advice)
+
+
+def _left_of_turns(known: _Known, now: datetime) -> Iterator[Check]:
+    """What stands on record that keeps turns from being started, or waits for a person (rules F2, F4, X6)."""
+    for breaker in known.breakers:
+        name = breaker.provider
+        if state_at(breaker, now) is not State.CLOSED:
+            until = "" if breaker.until is None else f" until {to_text(breaker.until)}"
+            state = "open" if state_at(breaker, now) is State.OPEN else "on trial"
+            because = f": {breaker.why}" if breaker.why else ""
+            advice = f"mend it, then `heartbeat providers reset {name}`; `heartbeat providers test {name}` tries it"
+            yield Check(_TURNS, name, Level.WARNING, f"its breaker is {state}{until}{because}", advice)
+        elif is_cooling(breaker, now) and breaker.cooled_until is not None:
+            told = f"rate-limited until {to_text(breaker.cooled_until)}"
+            yield Check(_TURNS, name, Level.NOTE, told, "nothing: it is asked again then")
+    late = overdue(known.attempts, now)
+    if late:
+        advice = "`heartbeat attempts` shows them, `heartbeat abort` stops one"
+        yield Check(_TURNS, "overdue", Level.FAILED, overdue_told(late, now), advice)
+    given_up = exhausted(known.letters)
+    if given_up:
+        which = "a dead letter is" if len(given_up) == 1 else f"{len(given_up)} dead letters are"
+        advice = "`heartbeat dlq` lists them; retry them, or drop them"
+        yield Check(_TURNS, "letters", Level.WARNING, f"{which} left for a person", advice)
+
+
+_TURNS = "turns"
+"""The area of what concerns the starting of agents."""
 
 
 def _agent(agent: Agent, roster: Roster, remarks: Sequence[Remark]) -> Iterator[Check]:

@@ -121,8 +121,20 @@ TEXTS: Mapping[str, str] = {
     "letter_exhausted_title": "死信重试用尽，需要您决定：{title}",
     "letter_exhausted": (
         "任务「{title}」（{name}），执行人 {owner}：重试 {tries} 次仍未成功（{because}），不再自动重试。"
-        "重试：heartbeat dlq retry {letter}；放弃：heartbeat dlq drop {letter}"
+        "重试：heartbeat dlq retry {letter}；放弃：heartbeat dlq drop {letter} --why '…'"
     ),
+    "queue_title": "今日已有 {count} 个任务进入死信",
+    "queue": (
+        "今日进入死信、尚未解决的任务已有 {count} 个（全部未结死信 {known} 个）。最近一个：「{title}」（{because}）。"
+        "这多半是共同的原因（提供方、网关或网络），都会自动重试；不再逐个通知{later}。"
+        "查看：heartbeat dlq list；heartbeat providers"
+    ),
+    "queue_exhausted_title": "今日已有 {count} 个死信重试用尽，需要您决定",
+    "queue_exhausted": (
+        "今日重试用尽的死信已有 {count} 个（全部未结死信 {known} 个）。最近一个：「{title}」（{because}）。"
+        "它们不再自动重试；不再逐个通知{later}。查看：heartbeat dlq list；全部重试：heartbeat dlq retry --all"
+    ),
+    "queue_later": "，到 {step} 个时再报",
     "breaker_title": "提供方已熔断：{provider}",
     "breaker": (
         "提供方 {provider} 连续失败（{because}），{until} 之前不再向它派发；之后先试一次。查看：heartbeat providers"
@@ -133,8 +145,20 @@ TEXTS: Mapping[str, str] = {
     ),
     "budget_title": "{agent} 今日派发预算已用完",
     "budget": "{agent} 今日不再自动派发：{because}。明日 0 点（{timezone}）恢复；其他巡检照常。查看：heartbeat cost",
+    "unclaimed_title": "任务无法领取：{title}",
+    "unclaimed": (
+        "任务「{title}」（{name}）连续几次无法为 {owner} 领取，因此没有派发：{because}。其他任务照常。"
+        "查看：heartbeat outbox list；heartbeat doctor"
+    ),
+    "overdue_title": "派发超时且无法停止：{title}",
+    "overdue": (
+        "{owner} 在任务「{title}」上的一次派发无法停止（{because}）。它结束之前，{owner} 不会再被派发。"
+        "手动停止：heartbeat abort {dispatch}"
+    ),
     "hook_title": "完成钩子失败：{command}",
-    "hook": "任务「{title}」结束后运行的命令 {command} 试了 {attempts} 次仍失败：{because}。查看：heartbeat outbox list",
+    "hook": (
+        "任务「{title}」结束后运行的命令 {command} 试了 {attempts} 次仍失败：{because}。查看：heartbeat outbox list"
+    ),
     "undone_title": "操作未能完成：{title}",
     "undone": (
         "对任务「{title}」（{name}）的操作 {operation} 试了 {attempts} 次仍未成功：{because}。"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from heartbeat.beat import Beat, Tick
+from heartbeat.cli.wording import collected_of
 from heartbeat.memory import EVERYBODY
 from heartbeat.notify.roles import level_of
 from heartbeat.store.port import Entry
@@ -39,6 +41,10 @@ def deeds(tick: Tick) -> Iterator[str]:
     ):
         for entry in entries:
             yield f"{_what(entry)} {names.get(entry.task, entry.task)} on {entry.target}: {_ending(word, entry)}"
+    for attempt in tick.round.collected.ended:
+        yield collected_of(replace(attempt, task=names.get(attempt.task, attempt.task)))
+    for attempt, why in tick.round.collected.unseen:
+        yield f"dispatch: attempt {attempt.number} of {attempt.agent} could not be looked at: {why}"
     if tick.delivered is not None:
         if tick.delivered.sent:
             yield f"{tick.delivered.sent} {'message' if tick.delivered.sent == 1 else 'messages'} sent"

@@ -133,6 +133,7 @@ def _beat(beat: Beat, patrol: Patrol | None, observation: Observation | None) ->
     }
     if patrol is not None:
         document["backlog"] = backlog(patrol)
+    document["dispatch"] = dict(beat.turn.record) if beat.turn else None
     document["receipt"] = receipt_document(beat.receipt) if beat.receipt else None
     document["missed"] = miss_document(beat.missed) if beat.missed else None
     return document

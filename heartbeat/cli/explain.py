@@ -14,10 +14,12 @@ from heartbeat.cli.session import (
     JsonOption,
     RosterOption,
     Session,
+    complain,
     finish,
     instant,
     progress,
 )
+from heartbeat.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from heartbeat.memory import Incident, Mark
     from heartbeat.observation import Observation
     from heartbeat.report.explain import Explanation, Records, Waiting
+    from heartbeat.rules.dispatching import Decision
     from heartbeat.store.port import LogEntry, Store
+    from heartbeat.task import Owner, Ref
 
 _SHOWN = 8
 """Signs, entries and lines of the log on the screen; JSON has more."""
@@ -66,12 +70,13 @@ def explain(
             named.refs,
             title=named.title,
             owner=named.owner,
-            records=_records(store, named.keys),
+            records=_records(store, named.refs),
             findings=(
                 *seen.assessment.findings,
                 *(found for report in seen.sweep.reports for found in report.findings),
             ),
             silent={each.agent: each.missed_since for each in silent},
+            decision=_decision(session, store, seen, named.owner),
         )
     if json_output:
         from heartbeat.cli import documents, explained
@@ -82,14 +87,35 @@ def explain(
     finish(seen, strict=False)
 
 
-def _records(store: Store, keys: Iterable[str]) -> Records:
+def _records(store: Store, refs: Sequence[Ref]) -> Records:
     from heartbeat.report.explain import NEWS, Records
 
     found: dict[int, LogEntry] = {}
-    for key in keys:
-        found |= {entry.sequence: entry for entry in store.log(task=key, limit=NEWS)}
+    for ref in refs:
+        found |= {entry.sequence: entry for entry in store.log(task=str(ref), limit=NEWS)}
     log = tuple(found[sequence] for sequence in sorted(found))
-    return Records(store.links(), store.incidents(), store.entries(), log)
+    turns = store.attempts(refs=refs), store.letters(refs=refs)
+    return Records(store.links(), store.incidents(), store.entries(), log, *turns)
+
+
+def _decision(session: Session, store: Store, seen: Observation, owner: Owner) -> Decision | None:
+    """What the next beat of the task's agent would decide about a turn; None where it is no agent's of the roster."""
+    from heartbeat.dispatch.context import opened
+    from heartbeat.dispatch.foresight import would_decide
+    from heartbeat.observation import patience
+    from heartbeat.rules.dispatching import Reason, Skip
+    from heartbeat.task import OwnerKind
+
+    agent = session.roster.agents.get(owner.id) if owner.kind is OwnerKind.AGENT else None
+    if agent is None:
+        return None
+    locks, deadline = session.state / "locks", patience([agent.policy])
+    try:
+        context = opened(session.roster, session.environment, store, locks, lambda: seen.at, deadline)
+    except UsageError as error:
+        complain(f"whom a beat would ask cannot be told: {error}")
+        return Skip(Reason.DEGRADED, str(error))
+    return would_decide(context, seen, agent)
 
 
 def _print(told: Explanation, seen: Observation) -> None:
@@ -118,6 +144,7 @@ def _print(told: Explanation, seen: Observation) -> None:
     _print_lines(out, "Holds", _holds(told, zone))
     _print_lines(out, "Incidents", _incidents(told.records.incidents, zone))
     _print_lines(out, "Outbox", _outbox(told, zone))
+    _print_lines(out, "Turns", _turns(told, seen, zone))
     log = told.records.log[-_SHOWN:]
     notes = ((tables.local(each.at, zone), tables.cell(f"{each.action}: {each.message}")) for each in log)
     _print_lines(out, "Log", notes)
@@ -242,6 +269,19 @@ def _incidents(found: Sequence[Incident], zone: str) -> Iterator[tuple[str, Text
             line = f"ended {tables.local(each.ended_at, zone)}: {word}{f', {each.why}' if each.why else ''}"
             said.append("\n").append_text(tables.cell(line, "dim"))
         yield each.id, said
+
+
+def _turns(told: Explanation, seen: Observation, zone: str) -> Iterator[tuple[str, Text]]:
+    from heartbeat.cli import attempts, tables
+
+    for each in told.records.attempts[-_SHOWN:]:
+        when = tables.local(each.accepted_at or each.planned_at, zone)
+        said = tables.cell(f"{attempts.standing(each, seen.at)}, with {attempts.asked(each)}")
+        detail = ", ".join(filter(None, (each.id[: attempts.SHORT], attempts.cost(each))))
+        for line in (detail, each.error):
+            if line:
+                said.append("\n").append_text(tables.cell(line, "dim"))
+        yield f"#{each.number} {when}", said
 
 
 def _outbox(told: Explanation, zone: str) -> Iterator[tuple[str, Text]]:

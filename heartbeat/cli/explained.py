@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from heartbeat.cli import documents, incidents, log, outbox
+from heartbeat.cli import attempts, documents, incidents, log, outbox
 from heartbeat.cli.timeouts import next_document
 from heartbeat.instants import to_text
 from heartbeat.memory import EVERYBODY
@@ -78,6 +78,17 @@ def document(told: Explanation, seen: Observation) -> dict[str, Any]:
             "why": told.pause.why,
             "by": told.pause.by or None,
         },
+        "turn": None
+        if told.turn is None
+        else {
+            "decision": told.turn.decision,
+            "reason": told.turn.reason or None,
+            "told": told.turn.told,
+            "provider": told.turn.provider or None,
+            "until": _text(told.turn.until),
+        },
+        "attempts": [attempts.document(each, seen.at) for each in told.records.attempts],
+        "dead_letter": None if told.letter is None else attempts.letter_document(told.letter),
         "incidents": [incidents.document(each) for each in told.records.incidents],
         "outbox": [outbox.document(each) for each in told.records.entries],
         "log": [log.document(each) for each in told.records.log],

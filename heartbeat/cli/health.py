@@ -171,6 +171,7 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
     """`heartbeat.health/1`."""
     from heartbeat.cli import documents
     from heartbeat.instants import to_text
+    from heartbeat.rules.unfinished import exhausted, overdue
 
     records = view.records
     database, disk = records.database, records.disk
@@ -195,6 +196,12 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
         },
         "agents": [agent_document(each, view.causes.get(each.agent)) for each in view.healths],
         "sources": [_source_document(source) for source in records.sources],
+        "turns": {
+            "unfinished": len(records.turns),
+            "overdue": [each.id for each in overdue(records.turns, records.at)],
+            "letters": len(records.letters),
+            "exhausted": [each.id for each in exhausted(records.letters)],
+        },
         "outbox": {
             "waiting": records.outbox.waiting,
             "dead": records.outbox.dead,

@@ -18,9 +18,14 @@ import typer
 
 from heartbeat import __version__
 from heartbeat.cli import (
+    abort,
+    attempts,
+    cost,
     cron,
     demo,
     deps,
+    dispatch,
+    dlq,
     doctor,
     explain,
     health,
@@ -30,6 +35,7 @@ from heartbeat.cli import (
     notify,
     outbox,
     pauses,
+    providers,
     receipts,
     render,
     roster,
@@ -68,6 +74,11 @@ app.add_typer(outbox.app, name="outbox")
 app.command("round")(rounds.report)
 for operation in (incidents.incidents, incidents.resolve, pauses.hold, pauses.pause, pauses.resume, log.log, deps.deps):
     app.command()(operation)
+for turn in (dispatch.dispatch, attempts.attempts, abort.abort):
+    app.command()(turn)
+app.add_typer(providers.app, name="providers")
+app.add_typer(dlq.app, name="dlq")
+app.command()(cost.cost)
 app.command()(retention.gc)
 for question in (timeouts.timeouts, explain.explain, health.health):
     app.command()(question)

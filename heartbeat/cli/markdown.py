@@ -23,6 +23,7 @@ from heartbeat.cli.wording import (
     nothing_to_do,
     owner_of,
     told_of,
+    turn_of,
 )
 from heartbeat.instants import to_text
 from heartbeat.observation import Observation
@@ -80,6 +81,10 @@ def _lines(observation: Observation, beat: Beat, patrol: Patrol | None, limit: i
     if patrol is not None:
         yield from _backlog(patrol, observation)
     yield bucket_line(beat.worklist.buckets)
+    turn = turn_of(beat.turn, foreseen=beat.receipt is None)
+    if turn:
+        yield ""
+        yield code(turn)
 
 
 def _letters(beat: Beat) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -174,6 +175,7 @@ def _deeds(tick: Tick, beat: Beat, *, first: bool) -> Iterator[str]:
     named = _named(tick)
     for reason in beat.receipt.reasons if beat.receipt is not None else ():
         yield named.get(reason, reason)
+    yield from _turns(tick, beat, first=first)
     if beat.inbox:
         yield f"{len(beat.inbox)} {'message' if len(beat.inbox) == 1 else 'messages'} on top"
     yield beat.deferred if beat.receipt is None else ""  # a receipt's reasons have it
@@ -183,6 +185,17 @@ def _deeds(tick: Tick, beat: Beat, *, first: bool) -> Iterator[str]:
         sent = tick.delivered.sent
         yield f"{sent} {'message' if sent == 1 else 'messages'} sent" if sent else ""
         yield from tick.delivered.notes
+
+
+def _turns(tick: Tick, beat: Beat, *, first: bool) -> Iterator[str]:
+    """What was done about starting the agent; what ended, of whichever agent, stands in the first line."""
+    from heartbeat.cli.wording import collected_of, turn_of
+
+    names = {} if tick.observation is None else tick.observation.judgement.tasks
+    for attempt in tick.round.collected.ended if first else ():
+        task = names[attempt.task].items[0].key if attempt.task in names else attempt.task
+        yield collected_of(replace(attempt, task=task))
+    yield turn_of(beat.turn, foreseen=beat.receipt is None)
 
 
 def _named(tick: Tick) -> dict[str, str]:

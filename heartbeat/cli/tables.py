@@ -29,6 +29,7 @@ from heartbeat.cli.wording import (
     nothing_to_do,
     owner_of,
     short_message,
+    turn_of,
 )
 from heartbeat.cli.wording import local as local
 from heartbeat.instants import format_duration, to_text
@@ -140,6 +141,9 @@ def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patro
     out.print()
     receipt = f" · receipt {beat.receipt.id[:8]}" if beat.receipt else " · no receipt"
     out.print(cell(bucket_line(beat.worklist.buckets) + receipt, "dim"))
+    turn = turn_of(beat.turn, foreseen=beat.receipt is None)
+    if turn:
+        out.print(cell(turn, "" if beat.turn is not None and beat.turn.started is not None else "dim"))
     if beat.receipt is not None and beat.receipt.slot is None:
         out.print(cell(f"{ANSWERED}: this beat is one more and counts for none", "dim"))
     if beat.missed is not None:

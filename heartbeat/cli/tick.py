@@ -161,7 +161,7 @@ def _rehearsal(
         if not team:
             return beat.Tick(None, (), resting=resting)
     progress("reading the sources …")
-    seen = beat.rehearse(session.observe(store, team, at=at, fresh=fresh), team, store)
+    seen = beat.rehearse(session.observe(store, team, at=at, fresh=fresh), team, store, session.environment)
     return replace(seen, resting=resting)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from heartbeat.attempt import Attempt
 from heartbeat.cli.terminal import clipped
+from heartbeat.dispatch.round import Dispatched
 from heartbeat.instants import format_duration
 from heartbeat.observation import Observation
 from heartbeat.rules.backlog import OwnerLoad
@@ -31,6 +33,7 @@ _NEXT = 3
 """Agents that are named of those who are not due."""
 _UUID_LENGTH = 36
 _TITLE = 60
+_ERROR = 200
 
 
 def age_of(then: datetime, now: datetime) -> str:
@@ -130,6 +133,39 @@ def last_change(standing: Standing, now: datetime) -> str:
 def short_message(report: SourceReport) -> str:
     """What to say of a source in one glance; why nothing of it was found is the doctor's business."""
     return "not in use" if report.status is ReadStatus.DISABLED else report.message
+
+
+def turn_of(turn: Dispatched | None, *, foreseen: bool) -> str:
+    """What a beat did about starting the agent, in a line; nothing where the roster does not let it. With `foreseen`
+    what it would do."""
+    from heartbeat.rules.dispatching import Reason, Skip
+
+    if turn is None:
+        return ""
+    decision, begun = turn.decision, turn.begun
+    if isinstance(decision, Skip):
+        said = "nothing would be started" if foreseen else "nothing started"
+        return "" if decision.reason is Reason.NONE else f"dispatch: {said}: {decision.reason.value}, {decision.told}"
+    name = decision.task.items[0].key
+    if begun is None:
+        return f"dispatch: would start {name} with {_provider(decision.provider.name, decision.provider.model)}"
+    last = begun.attempt
+    who, told = _provider(last.provider, last.model), f": {begun.told}" if begun.told else ""
+    if turn.started is None:
+        return f"dispatch: {name} was not started with {who}: {begun.result.value.replace('_', ' ')}{told}"
+    word = "started" if begun.result.value == "running" else "may have started"
+    return f"dispatch: {word} {name} with {who}, {last.id}{told}"
+
+
+def _provider(name: str, model: str) -> str:
+    return f"{name} ({model})" if model else name
+
+
+def collected_of(attempt: Attempt) -> str:
+    """A turn that a beat found to have ended."""
+    outcome = attempt.outcome.value.replace("_", " ") if attempt.outcome is not None else "ended"
+    error = f": {clipped(attempt.error, _ERROR)}" if attempt.error else ""
+    return f"dispatch: attempt {attempt.number} of {attempt.agent} on {attempt.task} {outcome}{error}"
 
 
 def bucket_line(buckets: Mapping[str, int]) -> str:

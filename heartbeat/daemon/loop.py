@@ -36,6 +36,7 @@ from heartbeat.daemon.supervisor import Supervisor
 from heartbeat.daemon.turns import followed
 from heartbeat.daemon.witness import GRACE, Witness
 from heartbeat.deadline import Deadline
+from heartbeat.dispatch.round import goes_on
 from heartbeat.errors import HeartbeatError, StateError
 from heartbeat.instants import format_duration
 from heartbeat.observation import patience
@@ -134,6 +135,10 @@ class Daemon:
         self._unusable = 0
         """How often in a row the state could not be used."""
         self._held_until = 0.0
+        self._again: frozenset[str] = frozenset()
+        """Whose turn was found to have ended badly by a beat of others: they beat at once (rule F1)."""
+        self._unseen_turns = ""
+        """Why running turns could not be looked at the last time, so that it is said once."""
         self._turns_at: float | None = None
         """When running turns are looked at next; None where none is known to run."""
         self._trouble = ""
@@ -230,6 +235,9 @@ class Daemon:
                 done = self._tick(agents, loaded, deadline, extra=extra)
                 if done.round.is_going_on:
                     self._look_at_turns()
+                self._again |= frozenset(goes_on(done.round.collected)) - {agent.id for agent in agents}
+                if self._again:
+                    self._turns_at = self._awake()
                 beaten = sum(beat.receipt is not None for beat in done.beats)
                 self._agenda = after_tick(self._agenda, agents, done, loaded.roster.timezone, self._wall())
                 told = self._around.report(self._unsaid(done))
@@ -253,15 +261,18 @@ class Daemon:
         try:
             with around.open_store() as store:
                 again, runs = followed(loaded, store, around.locks, self._wall, deadline, self._peers.means)
-            agents = tuple(agent for agent in self._agents if agent.id in again)
+            agents = tuple(agent for agent in self._agents if agent.id in self._again.union(again))
+            self._again, self._unseen_turns = frozenset(), ""
             if runs:
                 self._look_at_turns()
             if agents:
                 self._beat(agents, extra=True)
         except Exception as error:  # noqa: BLE001 - what cannot be collected now is collected by the next beat
             self._look_at_turns()
-            self._warn(f"running turns could not be looked at: {_what(error)}", "turns-failed")
-            self._trace(error)
+            if _what(error) != self._unseen_turns:
+                self._unseen_turns = _what(error)
+                self._warn(f"running turns could not be looked at: {self._unseen_turns}", "turns-failed")
+                self._trace(error)
 
     def _look_at_turns(self) -> None:
         self._turns_at = self._awake() + LOOK_AT_TURNS

@@ -9,7 +9,7 @@ from enum import StrEnum
 from heartbeat.attempt import UNSPAWNED, Attempt, Cause, Failure, Life, Outcome
 from heartbeat.dispatch.base import Going, Sighting
 from heartbeat.dispatch.claims import give_back
-from heartbeat.dispatch.collect import look
+from heartbeat.dispatch.collect import clear_away, look
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.settle import settle
 from heartbeat.errors import RefusedError, UsageError
@@ -112,7 +112,10 @@ def _recorded(context: Context, attempt: Attempt, seen: Sighting, said: str) -> 
         ended = settle(
             context, attempt, Outcome.COMPLETED, usage=seen.usage, model=seen.model, exit_code=seen.exit_code
         )
-        return Aborted(How.ENDED, ended) if ended is not None else _overtaken(context, attempt)
+        if ended is None:
+            return _overtaken(context, attempt)
+        clear_away(context, ended)
+        return Aborted(How.ENDED, ended)
     failure = Failure(Cause.NONE, said, Outcome.ABORTED)
     ended = settle(
         context,
@@ -126,6 +129,7 @@ def _recorded(context: Context, attempt: Attempt, seen: Sighting, said: str) -> 
     )
     if ended is None:
         return _overtaken(context, attempt)
+    clear_away(context, ended)
     return Aborted(How.STOPPED, ended, left=_given_back(context, ended))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from heartbeat.action import Expectation, Operation, Write
-from heartbeat.actions import carry_out, entry_of
+from heartbeat.actions import HINDERED, carry_out, entry_of
 from heartbeat.attempt import Attempt
 from heartbeat.dispatch.context import Context
 from heartbeat.plan import Planned
@@ -32,6 +32,8 @@ _RUNTIMES = 2
 _TURN = 20.0
 """Seconds to wait for another process that carries writes out."""
 _PAUSE = 0.1
+_LEAST_TIME = 1.0
+"""With less time than that no write is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,12 @@ def _can_claim(writer: Writer | None) -> bool:
     return writer is not None and writer.can(Operation.CLAIM)
 
 
-def before(task: Task) -> tuple[tuple[Ref, Status], ...]:
+def before(task: Task, chain: Sequence[Attempt] = ()) -> tuple[tuple[Ref, Status], ...]:
     """What giving back restores: where work had begun already, it goes back to todo, since it holds the agent's only
-    slot (rule X1)."""
-    return tuple((item.ref, Status.TODO) for item in task.items if item.status in _TO_BE_CLAIMED)
+    slot (rule X1). What the chain so far has taken is restored as it says, also where it is no record of the task any
+    more."""
+    own = {item.ref: Status.TODO for item in task.items if item.status in _TO_BE_CLAIMED}
+    return tuple((own | dict(chain[-1].before if chain else ())).items())
 
 
 def take(context: Context, attempt: Attempt, items: Sequence[Item]) -> Taken:
@@ -102,7 +106,8 @@ def take(context: Context, attempt: Attempt, items: Sequence[Item]) -> Taken:
     conflicts = [entry.error for entry in entries if entry.state is EntryState.CONFLICT]
     if conflicts:
         return Taken(conflict="; ".join(conflicts))
-    return Taken(error="; ".join(filter(None, (entry.error for entry in entries))) or "another process is writing")
+    late = "this beat's time is over" if context.deadline.left() < _LEAST_TIME else "another process is writing"
+    return Taken(error="; ".join(filter(None, (entry.error for entry in entries))) or late)
 
 
 def carry(context: Context, keys: Iterable[str]) -> tuple[Entry, ...]:
@@ -126,11 +131,15 @@ def carry(context: Context, keys: Iterable[str]) -> tuple[Entry, ...]:
     return tuple(entry for entry in map(context.store.entry, sorted(wanted)) if entry is not None)
 
 
+_RETRIABLE = UNFINISHED | {EntryState.DEAD}
+
+
 def drop(context: Context, attempt: Attempt, why: str) -> None:
-    """Takes back the claims of an attempt that were not carried out, or of which nobody knows."""
+    """Takes back the claims of an attempt that were not carried out, of which nobody knows, or that were given up: what
+    has no beat any more is not to be tried again by hand either."""
     for ref in attempt.refs:
         entry = context.store.entry(f"{CLAIM}{attempt.id}:{ref}")
-        if entry is not None and entry.state in UNFINISHED:
+        if entry is not None and entry.state in _RETRIABLE:
             context.store.settle_entry(entry.key, EntryState.DROPPED, context.clock(), error=why)
 
 
@@ -153,8 +162,16 @@ def back_entries(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
             attempt.task,
         )
         for ref, status in attempt.before
+        if _may_have(context, attempt, ref)
     ]
     return tuple(entry_of(each, owner, now) for each in planned)
+
+
+def _may_have(context: Context, attempt: Attempt, ref: Ref) -> bool:
+    """Whether an attempt, or an earlier one of its chain, may have taken an item. A claim that was refused, or that was
+    never asked for, took nothing: whoever has the item then has it by himself (rule L6)."""
+    claim = context.store.entry(f"{CLAIM}{attempt.id}:{ref}")
+    return claim is None or (claim.state is not EntryState.CONFLICT and claim.attempts > 0)
 
 
 def returned(context: Context, attempt: Attempt) -> tuple[Ref, ...]:
@@ -165,8 +182,20 @@ def returned(context: Context, attempt: Attempt) -> tuple[Ref, ...]:
 
 def finish_giving_back(context: Context) -> None:
     """Carries out what gives claims back and is on record: of attempts that have ended just now, too."""
+    _take_up_hindered(context)
     entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
     carry(context, (entry.key for entry in entries if entry.key.startswith(GIVE_BACK)))
+
+
+def _take_up_hindered(context: Context) -> None:
+    """What was not given back since a run was active is tried again, for as long as no later attempt has the item."""
+    now, store = context.clock(), context.store
+    with store.transaction():
+        for entry in store.entries(kind=EntryKind.WRITE, states=frozenset({EntryState.CONFLICT})):
+            if entry.key.startswith(GIVE_BACK) and entry.result == HINDERED:
+                last = store.attempts(refs=[ref_of(entry)], limit=1)
+                if last and entry.key.startswith(f"{GIVE_BACK}{last[0].id}:"):
+                    store.settle_entry(entry.key, EntryState.PENDING, now, error=entry.error, due_at=now)
 
 
 def give_back(context: Context, attempt: Attempt) -> tuple[Entry, ...]:

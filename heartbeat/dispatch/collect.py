@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from heartbeat.action import Level, Message
 from heartbeat.attempt import UNSPAWNED, Attempt, Cause, Failure, Life, Outcome
 from heartbeat.dispatch.base import Going, Sighting
 from heartbeat.dispatch.claims import drop
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.settle import settle
 from heartbeat.instants import format_duration
+from heartbeat.notices import harmless, say
+from heartbeat.store.locks import lease, try_exclusive
 from heartbeat.systems.base import TransportError
+from heartbeat.task import NOBODY, Owner, OwnerKind
 
 GRACE = timedelta(minutes=2)
 """The engine ends a turn at its deadline by itself; so long after that heartbeat does."""
+
+_LOOK = 20.0
+"""Seconds that one look at a turn may take: an engine that hangs must not use up the time of the whole beat."""
 
 _LEAST_TIME = 1.0
 
@@ -29,6 +37,21 @@ class Collected:
     running: tuple[Attempt, ...] = ()
     unseen: tuple[tuple[Attempt, str], ...] = ()
     orphans: tuple[Attempt, ...] = ()
+
+
+@contextmanager
+def abandoned(context: Context) -> Iterator[frozenset[str]]:
+    """Agents that the roster does not have any more, with turns of which nobody knows whether they began. Their locks
+    are held meanwhile, where nobody else has them: by themselves they never beat again."""
+    names = {each.agent for each in context.store.attempts(unfinished=True) if each.life is not Life.RUNNING}
+    with ExitStack() as stack:
+        locks = {
+            name: stack.enter_context(
+                try_exclusive(context.locks / f"{name}.lock", purpose="collecting", until=lease(context.deadline))
+            )
+            for name in sorted(names - context.roster.agents.keys())
+        }
+        yield frozenset(name for name, lock in locks.items() if lock.held)
 
 
 def collect(context: Context, held: Collection[str]) -> Collected:
@@ -65,7 +88,7 @@ def look(context: Context, attempt: Attempt) -> Attempt:
         return _settled(context, attempt, Outcome.LOST, failure)
     if context.deadline.left() < _LEAST_TIME:
         return attempt
-    seen = spawner.look(attempt, context.deadline)
+    seen = spawner.look(attempt, context.deadline.at_most(_LOOK))
     if seen.going is Going.RUNNING:
         return _overdue(context, _known_to_run(context, attempt))
     if seen.going is Going.ENDED:
@@ -111,12 +134,12 @@ def _collected(context: Context, attempt: Attempt, seen: Sighting) -> Attempt:
         exit_code=seen.exit_code,
     )
     if ended is not None:
-        _forget(context, ended)
+        clear_away(context, ended)
     return ended or context.store.attempt(attempt.id) or attempt
 
 
-def _forget(context: Context, ended: Attempt) -> None:
-    """What cannot be cleared away now goes with the next sweep."""
+def clear_away(context: Context, ended: Attempt) -> None:
+    """Removes what a collected turn left on this machine; what cannot be removed now goes with the next sweep."""
     spawner = context.engine(ended.engine)
     try:
         if spawner is not None:
@@ -131,11 +154,37 @@ def _overdue(context: Context, attempt: Attempt) -> Attempt:
     if attempt.deadline is None or context.clock() < attempt.deadline + GRACE or spawner is None:
         return attempt
     lasted = format_duration(context.clock() - (attempt.accepted_at or attempt.planned_at))
-    if not spawner.abort(attempt, context.deadline):
-        context.log(attempt, "dispatch-overdue", f"it has run for {lasted} and could not be stopped")
-        return attempt
+    if not spawner.abort(attempt, context.deadline.at_most(_LOOK)):
+        return _unstoppable(context, attempt, f"past its deadline: it has run for {lasted} and could not be stopped")
     failure = Failure(Cause.COUNTS, f"stopped after {lasted}, past its deadline", Outcome.TIMED_OUT)
     return _settled(context, attempt, Outcome.TIMED_OUT, failure)
+
+
+def _unstoppable(context: Context, attempt: Attempt, told: str) -> Attempt:
+    """Said once, to people too; to stop it is tried again at every look."""
+    if attempt.error:
+        return attempt
+    known, title = replace(attempt, error=told), harmless(attempt.title)
+    facts = {"title": title, "owner": harmless(attempt.agent), "because": harmless(told, 300), "dispatch": attempt.id}
+    with context.store.transaction():
+        if not context.store.advance_attempt(known, attempt.life):
+            return context.store.attempt(attempt.id) or attempt
+        context.log(known, "dispatch-overdue", told)
+        context.tell(
+            [
+                Message(
+                    key=f"overdue/{attempt.id}",
+                    to=("coo", "operator"),
+                    level=Level.WARNING,
+                    title=say("overdue_title", title=title),
+                    body=say("overdue", **facts),
+                    owner=Owner(OwnerKind.AGENT, attempt.agent),
+                    creator=NOBODY,
+                    task=attempt.task,
+                )
+            ]
+        )
+    return known
 
 
 def _settled(context: Context, attempt: Attempt, outcome: Outcome, failure: Failure) -> Attempt:

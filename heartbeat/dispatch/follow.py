@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from heartbeat.attempt import Attempt, DeadLetter, Life, Outcome
+from heartbeat.dispatch.claims import finish_giving_back, give_back
 from heartbeat.dispatch.collect import collect
 from heartbeat.dispatch.single import Asked, LockedError, Room, dispatch, hooks, renewed, same
 from heartbeat.dispatch.start import Result
@@ -28,7 +29,7 @@ _LOOK = 30.0
 _AGAIN = 15.0
 """Seconds before a task is tried again that nothing can be started on at this moment: every source is read for it."""
 
-_FOR_NOW = frozenset({Reason.BREAKER_OPEN, Reason.BUSY, Reason.CHANGED, Reason.LIMIT})
+_FOR_NOW = frozenset({Reason.BREAKER_OPEN, Reason.BUSY, Reason.CHANGED, Reason.LIMIT, Reason.NO_TIME})
 """Reasons that pass by themselves, while somebody waits."""
 
 
@@ -112,13 +113,17 @@ class _Follower:
         else:
             lock_file = context.locks / f"{attempt.agent}.lock"
             with try_exclusive(lock_file, purpose="dispatch --wait", until=lease(context.deadline)) as lock:
-                unseen = collect(context, {attempt.agent} if lock.held else frozenset()).unseen
+                collected = collect(context, {attempt.agent} if lock.held else frozenset())
+                for orphan in collected.orphans:
+                    give_back(context, orphan)
+                unseen = collected.unseen
         for each, why in unseen:
             if each.id == attempt.id and why != self._trouble:
                 self._tell(f"attempt {each.number} cannot be looked at now: {why}")
                 self._trouble = why
         found = context.store.attempt(attempt.id) or attempt
         if found.is_finished:
+            finish_giving_back(context)
             hooks(context)
             self._seen[found.id] = found
             self._tell(f"attempt {found.number} {_said(found)}")
@@ -182,7 +187,8 @@ class _Follower:
             self._tell(f"attempt {attempt.number} with {attempt.provider} {_said(attempt)}")
             return
         model = f" ({attempt.model})" if attempt.model else ""
-        self._tell(f"attempt {attempt.number} runs with {attempt.provider}{model}: {attempt.id}")
+        runs = "runs" if attempt.life is Life.RUNNING else "may run"
+        self._tell(f"attempt {attempt.number} {runs} with {attempt.provider}{model}: {attempt.id}")
 
     def _ended(self, end: End, letter: DeadLetter | None = None, told: str = "") -> Followed:
         store = self._room.context.store

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from heartbeat.attempt import Attempt
 from heartbeat.dispatch.context import Context
-from heartbeat.dispatch.round import Dispatched, Round, engine_of, is_idle, plan_of, situation_of, unfinished_writes
+from heartbeat.dispatch.preparation import engine_of, plan_of, situation_of, unfinished_writes
+from heartbeat.dispatch.round import Dispatched, Round, is_idle
 from heartbeat.observation import Observation
 from heartbeat.roster.model import Agent
 from heartbeat.rules.dispatching import Continue, Decision, Skip, Start, decide
@@ -35,6 +36,11 @@ def foresee(
             taken.append(_would_be(context, agent, decision))
         dispatched[agent.id] = Dispatched(agent.id, decision)
     return Round(dispatched=dispatched)
+
+
+def would_decide(context: Context, observation: Observation, agent: Agent) -> Decision:
+    """What the next beat of one agent would decide, also of one whom the roster does not let it start."""
+    return _decision(context, observation, agent, frozenset(unfinished_writes(context)), ())
 
 
 def _decision(

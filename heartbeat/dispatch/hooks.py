@@ -37,6 +37,8 @@ _OUTPUT = 1_000_000
 """Bytes that a hook may print; it has no reader."""
 _COMPLAINT = 500
 
+_DEADLY = "heartbeat ended each time while it ran"
+
 _PREFIX = "HEARTBEAT_"
 
 
@@ -116,9 +118,10 @@ def _ran(
     before = store.claim_entry(entry.key, clock())
     if before is None:
         return entry
-    error = _failure(entry, environment, roster.path.parent, deadline)
-    now = clock()
     attempts = before.attempts + 1
+    # One that ends whoever runs it, by restarting a daemon for example, would do so at every beat.
+    error = _DEADLY if attempts > TRIES else _failure(entry, environment, roster.path.parent, deadline)
+    now = clock()
     if not error:
         state, due = EntryState.DONE, None
     elif attempts < TRIES:
@@ -130,7 +133,7 @@ def _ran(
         word = "hook-done" if not error else "hook-failed" if state is EntryState.DEAD else "hook-retry"
         store.add_log([LogEntry(now, word, f"{entry.target}: {error or 'exit code 0'}", task=entry.task)])
         if state is EntryState.DEAD:
-            store.enqueue(addressed(_told(entry, attempts, error), roster, now))
+            store.enqueue(addressed(_told(entry, min(attempts, TRIES), error), roster, now))
     return replace(entry, state=state, attempts=attempts, error=error)
 
 

@@ -19,7 +19,7 @@ from heartbeat.instants import to_text
 from heartbeat.notices import harmless, say
 from heartbeat.rules.budget import day_began
 from heartbeat.rules.failover import LETTER_TRIES, Exhausted, letter_due
-from heartbeat.store.port import LogEntry, Store
+from heartbeat.store.port import EntryState, LogEntry, Store
 from heartbeat.task import NOBODY, Owner, OwnerKind, Ref
 
 QUEUE = (3, 10, 30, 100, 300, 1000)
@@ -36,6 +36,7 @@ def bury(context: Context, attempt: Attempt, chain: Sequence[Attempt], verdict: 
     """
     now = context.clock()
     replayed = context.store.letter(attempt.letter) if attempt.letter else None
+    replayed = replayed if replayed is not None and replayed.is_open else None
     error = attempt.error or "; ".join(verdict.reasons)
     if replayed is None:
         letter = DeadLetter(
@@ -62,8 +63,10 @@ def bury(context: Context, attempt: Attempt, chain: Sequence[Attempt], verdict: 
 
 
 def replaying(context: Context, letter: DeadLetter) -> None:
-    """A replay was reserved: nobody starts another."""
-    context.store.put_letter(replace(letter, state=LetterState.REPLAYING))
+    """A replay was reserved: nobody starts another. One that a person has closed meanwhile stays closed."""
+    now = context.store.letter(letter.id)
+    if now is not None and now.is_open:
+        context.store.put_letter(replace(now, state=LetterState.REPLAYING))
 
 
 def put_back(context: Context, attempt: Attempt) -> None:
@@ -79,12 +82,19 @@ def delivered(context: Context, attempt: Attempt) -> None:
         _close(context, letter, LetterState.REPLAYED, f"attempt {attempt.number} completed")
 
 
-def withdraw_settled(context: Context, open_refs: Iterable[Ref], read: frozenset[str]) -> None:
-    """Letters whose task is over, by what was completely read, are dropped: nobody replays finished work."""
+def withdraw_settled(
+    context: Context, open_refs: Iterable[Ref], read: frozenset[str], unknown_ids: frozenset[str] = frozenset()
+) -> None:
+    """Letters whose task is over, by what was completely read, are dropped: nobody replays finished work.
+
+    `read` are the sources, `unknown_ids` records of theirs that came malformed: what became of those is not known. A
+    letter whose replay goes on waits for its end.
+    """
     wanted = frozenset(open_refs)
+    going = {each.letter for each in context.store.attempts(unfinished=True)}
     for letter in context.store.letters(open_only=True):
-        seen = all(ref.source in read for ref in letter.refs)
-        if seen and letter.state is not LetterState.REPLAYING and wanted.isdisjoint(letter.refs):
+        seen = all(ref.source in read and ref.id not in unknown_ids for ref in letter.refs)
+        if seen and letter.id not in going and wanted.isdisjoint(letter.refs):
             with context.store.transaction():
                 _close(context, letter, LetterState.DROPPED, "the task is over")
 
@@ -111,8 +121,12 @@ def left_at(letter: DeadLetter) -> datetime:
 
 
 def _close(context: Context, letter: DeadLetter, state: LetterState, why: str) -> None:
+    """What nobody was told of it yet is told nobody any more."""
     now = context.clock()
     context.store.put_letter(replace(letter, state=state, closed_at=now))
+    for entry in context.store.entries(states=frozenset({EntryState.PENDING})):
+        if entry.key.startswith(_key_of(letter)):
+            context.store.settle_entry(entry.key, EntryState.DROPPED, now, error=why)
     context.store.add_log([_entry(letter, f"letter-{state.value}", why, now)])
 
 
@@ -128,6 +142,7 @@ def _tried_again(letter: DeadLetter, chain: Sequence[Attempt], error: str, poiso
     tries = letter.tries + 1
     return replace(
         letter,
+        refs=tuple(dict.fromkeys((*letter.refs, *(ref for each in chain for ref in each.refs)))),
         tries=tries,
         due_at=letter_due(tries, now),
         state=_resting(tries),
@@ -178,6 +193,11 @@ def _grown(letter: DeadLetter, count: int, known: int, began: datetime) -> Messa
     )
 
 
+def _key_of(letter: DeadLetter) -> str:
+    """How the keys of what is told of it begin."""
+    return f"letter/{letter.id}/"
+
+
 def _told(letter: DeadLetter) -> Message:
     kind = "letter_exhausted" if letter.state is LetterState.EXHAUSTED else "poison" if letter.poison else "letter"
     title = harmless(letter.title)
@@ -191,7 +211,7 @@ def _told(letter: DeadLetter) -> Message:
         "letter": letter.id,
     }
     return Message(
-        key=f"letter/{letter.id}/{letter.state.value}",
+        key=f"{_key_of(letter)}{letter.state.value}",
         to=("coo", "operator"),
         level=Level.CRITICAL if letter.state is LetterState.EXHAUSTED else Level.WARNING,
         title=say(f"{kind}_title", title=title),

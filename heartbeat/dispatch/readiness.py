@@ -36,6 +36,8 @@ class Verdict(StrEnum):
     DOUBTFUL = "doubtful"
     """It may work, and cannot be known without a turn; or it works another way than it should."""
     FAILS = "fails"
+    UNTESTED = "untested"
+    """Nothing was found out, since something else that it needs fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,7 @@ class _Way:
 class _Ways:
     """The Gateway's WebSocket, else OpenClaw's program: as turns are started (see openclaw.py)."""
 
-    def __init__(
-        self, roster: Roster, environment: Mapping[str, str], deadline: Deadline, stack: ExitStack
-    ) -> None:
+    def __init__(self, roster: Roster, environment: Mapping[str, str], deadline: Deadline, stack: ExitStack) -> None:
         from heartbeat.systems.openclaw.cli import CommandTransport
         from heartbeat.systems.openclaw.gateway import GatewayTransport
 
@@ -282,7 +282,7 @@ def models_of(page: Any) -> Iterator[Model]:
 
 
 def _untested(provider: Provider) -> Finding:
-    return Finding(provider.name, Verdict.FAILS, "not tested: OpenClaw could not be asked")
+    return Finding(provider.name, Verdict.UNTESTED, "OpenClaw could not be asked about it")
 
 
 def _judged(
@@ -291,7 +291,7 @@ def _judged(
     """What OpenClaw's list of models says of a provider."""
     name = provider.name
     if models is None:
-        return Finding(name, Verdict.FAILS, "not tested: OpenClaw has none of the agents")
+        return Finding(name, Verdict.UNTESTED, "OpenClaw has none of the agents to ask as")
     if isinstance(models, str):
         return Finding(name, Verdict.DOUBTFUL, f"OpenClaw does not tell its models: {models}")
     if strategy is Strategy.NATIVE:

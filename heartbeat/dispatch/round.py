@@ -7,44 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from heartbeat.action import Level, Message
 from heartbeat.attempt import Attempt, Engine, Outcome
-from heartbeat.deadline import Deadline
-from heartbeat.dispatch.claims import claimable, finish_giving_back, give_back, ref_of, returned
-from heartbeat.dispatch.collect import Collected, collect
+from heartbeat.dispatch.claims import finish_giving_back, give_back, returned
+from heartbeat.dispatch.collect import Collected, abandoned, collect
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.folder import runs_directory
 from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.letters import bury, withdraw_settled
+from heartbeat.dispatch.preparation import message_of, plan_of, situation_of, unfinished_writes
 from heartbeat.dispatch.settle import chain_of
-from heartbeat.dispatch.start import Begun, Plan, Result, start
+from heartbeat.dispatch.start import Begun, Result, start
 from heartbeat.dispatch.watched import sweep
 from heartbeat.errors import UsageError
 from heartbeat.notices import harmless, say
-from heartbeat.notify.inbox import inbox
 from heartbeat.observation import Observation
 from heartbeat.provider import MULTICA_NATIVE, NATIVE
 from heartbeat.roster.model import Agent, Roster
-from heartbeat.rules import rounds
-from heartbeat.rules.budget import budget_of, day_began, day_ends, spent
+from heartbeat.rules.budget import day_began
 from heartbeat.rules.dispatching import Continue, Decision, Passed, Reason, Situation, Skip, Start, decide, record_of
-from heartbeat.rules.talk import talks
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind, LogEntry, Store
-from heartbeat.systems.base import TransportError
-from heartbeat.systems.writing import Look, Writer
-from heartbeat.task import CLOSED, NOBODY, Owner, OwnerKind, Ref, Task
-from heartbeat.worklist import Standing, worklist
+from heartbeat.task import NOBODY, Owner, OwnerKind, Ref
 
 _CANDIDATES = 3
 """Tasks that are tried for one agent in one round, where somebody else is always quicker."""
 
-_LOOKS = 10.0
-"""Seconds to spend on reading a task's own words for the prompt; without them the turn is started all the same."""
-
-_DAY = timedelta(days=1)
+_UNCLAIMED = 3
+"""So many times in a row, and people are told that a task cannot be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,8 @@ def play(
 
     `touched` are the refs that this beat has written to already.
     """
-    collected = collect(context, {agent.id for agent in agents})
+    with abandoned(context) as nobodys:
+        collected = collect(context, {*nobodys, *(agent.id for agent in agents)})
     given_back = [ref for each in collected.ended for ref in returned(context, each)]
     finish_giving_back(context)
     _forget_finished(context, observation)
@@ -174,10 +166,9 @@ def _hooks(context: Context) -> tuple[Entry, ...]:
 def _forget_finished(context: Context, observation: Observation) -> None:
     """Dead letters of tasks that are done with are no work for anybody."""
     tasks = (standing.task for standing in observation.assessment.standings)
+    scene = observation.judgement.scene
     withdraw_settled(
-        context,
-        [ref for task in tasks if not task.closed for ref in task.refs],
-        observation.judgement.scene.complete,
+        context, [ref for task in tasks if not task.closed for ref in task.refs], scene.complete, scene.unknown_ids
     )
 
 
@@ -199,8 +190,9 @@ class _Table:
                 self._tell(agent, decision)
                 return served if served.begun is not None else Dispatched(agent.id, decision)
             served = self._start(agent, decision)
-            if served.begun is None or served.begun.result is not Result.CONFLICT:
+            if served.begun is None or not served.begun.is_unclaimed:
                 return served
+            self._tell_unclaimed(agent, served.begun.attempt)
             self._touched |= set(decision.task.refs)
         return served
 
@@ -222,6 +214,30 @@ class _Table:
             return Dispatched(agent.id, replace(begun, passed=decision.passed))
         self._touched |= set(task.refs) if begun.result is not Result.RUNNING else set()
         return Dispatched(agent.id, decision, begun)
+
+    def _tell_unclaimed(self, agent: Agent, attempt: Attempt) -> None:
+        """A task that cannot be taken time and again is told once a day; what somebody else took is no such task."""
+        context = self._context
+        lately = context.store.attempts(refs=attempt.refs, limit=_UNCLAIMED)
+        if len(lately) < _UNCLAIMED or any(each.outcome is not Outcome.SPAWN_FAILED or each.tries for each in lately):
+            return
+        began = day_began(context.clock(), context.roster.timezone)
+        name, title = harmless(agent.id), harmless(attempt.title)
+        facts = {"title": title, "name": harmless(attempt.task), "owner": name, "because": harmless(attempt.error, 300)}
+        context.tell(
+            [
+                Message(
+                    key=f"unclaimed/{attempt.task}/{began.date().isoformat()}",
+                    to=("coo", "operator"),
+                    level=Level.WARNING,
+                    title=say("unclaimed_title", title=title),
+                    body=say("unclaimed", **facts),
+                    owner=Owner(OwnerKind.AGENT, agent.id),
+                    creator=NOBODY,
+                    task=attempt.task,
+                )
+            ]
+        )
 
     def _tell(self, agent: Agent, skip: Skip) -> None:
         """A budget that is used up is told once a day."""
@@ -255,140 +271,3 @@ def give_up(context: Context, passed: Sequence[Passed]) -> None:
         with context.store.transaction():
             bury(context, last, chain_of(context, last), each.give_up)
         give_back(context, last)
-
-
-def unfinished_writes(context: Context) -> list[Ref]:
-    """What is about to be written to by somebody."""
-    entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
-    return [ref_of(entry) for entry in entries if "write" in entry.payload]
-
-
-def engine_of(agent: Agent) -> Engine:
-    """Who runs this agent's turns: the roster's word, and OpenClaw where it lets heartbeat start none by itself."""
-    return Engine.MULTICA if agent.policy.dispatch == Engine.MULTICA else Engine.OPENCLAW
-
-
-def situation_of(
-    context: Context,
-    observation: Observation,
-    agent: Agent,
-    collected: Collected | None = None,
-    touched: frozenset[Ref] = frozenset(),
-) -> Situation:
-    """Everything that the decision for one agent depends on, as it stands in the store and in what was seen."""
-    store, roster, now = context.store, context.roster, context.clock()
-    seen, scene = observation.judgement, observation.judgement.scene
-    own = worklist(observation.assessment, agent.id).standings
-    refs = {ref for standing in own for ref in standing.task.refs}
-    began, ends = day_began(now, roster.timezone), day_ends(now, roster.timezone)
-    today = store.attempts(agent=agent.id, since=began - _DAY)
-    return Situation(
-        now=now,
-        agent=agent.id,
-        policy=agent.policy,
-        standings=own,
-        memory=replace(seen.memory, holds=store.holds(), pauses=store.pauses(), rounds=store.rounds()),
-        presence=scene.presence,
-        in_use=scene.complete | scene.incomplete,
-        incomplete=scene.incomplete,
-        presence_unknown=scene.presence_unknown,
-        unknown_ids=scene.unknown_ids,
-        failover=context.failover_for(engine_of(agent)),
-        breakers=store.breakers(),
-        unfinished=store.attempts(unfinished=True),
-        attempts=store.attempts(refs=refs),
-        letters=store.letters(refs=refs),
-        talk=talks(scene.presence, roster.quiet_after_talk, now).get(agent.id),
-        ended=_ended_since(collected, today, scene.read_at),
-        touched=touched,
-        spent=spent(today, began, ends),
-        budget=budget_of(roster.extra.get("budget", {})),
-        day_ends=ends,
-        limit=context.running_limit,
-    )
-
-
-def _ended_since(
-    collected: Collected | None, attempts: Sequence[Attempt], read_at: Mapping[str, datetime]
-) -> frozenset[str]:
-    """Names of the turns that have ended since the sources were read: what was seen of them is over. A snapshot may be
-    older than what another beat has collected meanwhile."""
-    seen_at = min(read_at.values(), default=None)
-    late = [each for each in attempts if seen_at is not None and each.ended_at is not None and seen_at <= each.ended_at]
-    ended = (*(collected.ended if collected is not None else ()), *late)
-    return frozenset(name for each in ended for name in (each.id, each.run, each.session) if name)
-
-
-def plan_of(context: Context, agent: Agent, decision: Continue | Start) -> Plan | Skip:
-    """The decision as it is carried out. Skip where none of the task's records can be taken for the agent."""
-    from heartbeat.dispatch.prompt import session_key
-
-    task, engine = decision.task, engine_of(agent)
-    items = () if engine is Engine.MULTICA else claimable(task, _writers(context, task))
-    if engine is Engine.OPENCLAW and not items:
-        told = f"{task.items[0].key} cannot be claimed: none of its sources can be written to"
-        return Skip(Reason.DEGRADED, told, passed=decision.passed)
-    earlier = context.store.attempts(refs=task.refs)
-    session = next((each.session for each in reversed(earlier) if each.session), "") or session_key(task)
-    return Plan(
-        task=task,
-        agent=agent.id,
-        engine=engine,
-        session=session,
-        items=items,
-        continued=isinstance(decision, Continue),
-        letter=decision.letter,
-    )
-
-
-def message_of(context: Context, observation: Observation, agent: Agent, plan: Plan) -> str:
-    """The prompt (rule X4). Raises UsageError, ValueError."""
-    from heartbeat.dispatch.prompt import Brief, nonce, prompt_of, prompt_template  # Jinja is slow to import
-
-    task, memory = plan.task, observation.judgement.memory
-    standing = next((each for each in observation.assessment.standings if each.task is task), None)
-    used = rounds.together(task, memory.rounds)
-    provider = next(iter(context.failover_for(plan.engine).enabled), None)
-    letters = inbox(context.store, agent.id)
-    brief = Brief(
-        task=task,
-        agent=agent,
-        now=context.clock(),
-        reasons=_reasons(standing),
-        looks=_looks(context, task),
-        attempts=context.store.attempts(refs=task.refs),
-        continued=plan.continued,
-        replayed=plan.letter is not None,
-        operator=context.roster.operator.name,
-        command=context.command,
-        run=provider.run_deadline if provider is not None else None,
-        rounds=used.used,
-        limit=rounds.limit_of(used, agent.policy),
-        letters=tuple(f"{each.payload.get('title', '')}: {each.payload.get('body', '')}" for each in letters),
-    )
-    return prompt_of(brief, nonce(), prompt_template())
-
-
-def _reasons(standing: Standing | None) -> tuple[str, ...]:
-    return standing.reasons if standing is not None else ()
-
-
-def _writers(context: Context, task: Task) -> dict[str, Writer | None]:
-    names = {ref.source for ref in task.refs} & context.roster.sources.keys()
-    return {name: context.writer(name, context.roster, context.environment) for name in names}
-
-
-def _looks(context: Context, task: Task) -> dict[Ref, Look]:
-    """The task's own words. What cannot be read now the agent reads itself."""
-    writers = _writers(context, task)
-    deadline: Deadline = context.deadline.at_most(_LOOKS)
-    found: dict[Ref, Look] = {}
-    for item in task.items:
-        writer = writers.get(item.ref.source)
-        if writer is None or item.status in CLOSED:
-            continue
-        try:
-            found[item.ref] = writer.look(item.ref, item.owner, deadline, context.clock())
-        except TransportError:
-            continue  # the prompt says where the words stand
-    return found

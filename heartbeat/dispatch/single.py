@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from heartbeat.attempt import Attempt
 from heartbeat.deadline import Deadline
-from heartbeat.dispatch.claims import give_back
+from heartbeat.dispatch.claims import finish_giving_back, give_back
 from heartbeat.dispatch.collect import Collected, collect
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.hooks import run_hooks
-from heartbeat.dispatch.round import engine_of, give_up, message_of, plan_of, situation_of, unfinished_writes
+from heartbeat.dispatch.preparation import engine_of, message_of, plan_of, situation_of, unfinished_writes
+from heartbeat.dispatch.round import give_up
 from heartbeat.dispatch.start import Begun, Plan, start
 from heartbeat.errors import RefusedError, UsageError
 from heartbeat.observation import Observation, observe, patience
@@ -130,6 +131,7 @@ def dispatch(room: Room, find: Find, agent: str = "") -> Asked:
         collected = collect(context, {who.id})
         for orphan in collected.orphans:
             give_back(context, orphan)
+        finish_giving_back(context)
         asked = _prepared(room, room.look(fresh=True), find, who.id, collected)
         give_up(context, asked.decision.passed)
         if asked.plan is not None:

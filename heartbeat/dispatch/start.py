@@ -51,6 +51,12 @@ class Begun:
     def attempt(self) -> Attempt:
         return self.attempts[-1]
 
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether the task could not be taken, and nothing was asked of the engine: another task may be."""
+        failed = self.result in (Result.CONFLICT, Result.FAILED)
+        return failed and len(self.attempts) == 1 and self.attempt.spawned_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -67,6 +73,8 @@ class Plan:
 
 def start(context: Context, plan: Plan, message: str) -> Begun | Skip:
     """Starts the turn with the first provider that takes it. Skip: nothing was begun. Raises StateError."""
+    if context.deadline.left() < _LEAST_TIME:
+        return Skip(Reason.NO_TIME, "this beat's time is over; the next one decides anew")
     reserved = reserve(context, plan)
     if isinstance(reserved, Skip):
         return reserved
@@ -76,8 +84,8 @@ def start(context: Context, plan: Plan, message: str) -> Begun | Skip:
         _call_off(context, reserved, str(error))
         raise
     if not taken.ok:
-        cause = Cause.NONE if taken.conflict else Cause.ENGINE
-        ended = _call_off(context, reserved, taken.conflict or taken.error, cause)
+        outcome = Outcome.ABORTED if taken.conflict else Outcome.SPAWN_FAILED
+        ended = _call_off(context, reserved, taken.conflict or taken.error, outcome)
         return Begun(Result.CONFLICT if taken.conflict else Result.FAILED, (ended,), ended.error)
     return _asked(context, plan, reserved, message)
 
@@ -117,7 +125,7 @@ def reserve(context: Context, plan: Plan) -> Attempt | Skip:
             model=choice.provider.model,
             session=plan.session,
             continued=plan.continued,
-            before=tried[-1].before if tried else before(plan.task),
+            before=before(plan.task, tried),
             letter=plan.letter.id if plan.letter is not None else "",
         )
         if not store.add_attempt(attempt):
@@ -136,6 +144,9 @@ def _asked(context: Context, plan: Plan, attempt: Attempt, message: str) -> Begu
     """Goes through the providers until one takes the turn, or none is left to ask now."""
     made: list[Attempt] = []
     while True:
+        if context.deadline.left() < _LEAST_TIME:
+            made.append(_call_off(context, attempt, "the beat's time was over before the turn could be asked for"))
+            return Begun(Result.FAILED, tuple(made), made[-1].error)
         current = _advanced(context, attempt, life=Life.CLAIMED)
         current, error = spawn(context, current, message)
         made.append(current)
@@ -232,10 +243,9 @@ def _failed(context: Context, attempt: Attempt, failure: Failure) -> Attempt:
     return ended or context.store.attempt(attempt.id) or attempt
 
 
-def _call_off(context: Context, attempt: Attempt, why: str, cause: Cause = Cause.NONE) -> Attempt:
-    """Nothing was asked of any engine: the attempt ends, and what was claimed already goes back."""
-    outcome = Outcome.ABORTED if cause is Cause.NONE else Outcome.SPAWN_FAILED
-    ended = settle(context, attempt, outcome, failure=Failure(cause, why, outcome))
+def _call_off(context: Context, attempt: Attempt, why: str, outcome: Outcome = Outcome.ABORTED) -> Attempt:
+    """Nothing was asked of any engine, so none is blamed: the attempt ends, and what was claimed already goes back."""
+    ended = settle(context, attempt, outcome, failure=Failure(Cause.NONE, why, outcome))
     give_back(context, attempt)
     return ended or attempt
 

@@ -23,6 +23,9 @@ from heartbeat.systems.base import TransportError
 SESSION = "hb-providers-test"
 """One of an agent's own, for all such turns: nobody talks there, and no task is worked on."""
 
+TASK = "providers:test"
+"""Stands in the place of a task's key on record."""
+
 MESSAGE = (
     "This is heartbeat asking whether you can be reached. Answer with the one word OK. Use no tools, look at nothing, "
     "and do nothing else."
@@ -64,7 +67,7 @@ def _reserved(context: Context, agent: str, provider: Provider, by: str) -> Atte
     now, store = context.clock(), context.store
     attempt = Attempt(
         id=context.identify(),
-        task="",
+        task=TASK,
         refs=(),
         title=f"heartbeat providers test {provider.name}",
         agent=agent,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from heartbeat.attempt import Attempt, DeadLetter, LetterState
 from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
 from heartbeat.memory import EVERYBODY, Clock, Hold, Incident, Pause, Rounds
@@ -14,6 +15,8 @@ from heartbeat.report.outlook import Next, Outlook, hold_on, talk_with
 from heartbeat.rules import rounds, stall
 from heartbeat.rules.activity import ACTIVITY, PROGRESS, is_running
 from heartbeat.rules.dependencies import Gate, Wait
+from heartbeat.rules.dispatching import Continue, Decision, Skip
+from heartbeat.rules.dispatching import Reason as NotStarted
 from heartbeat.rules.stall import Stall
 from heartbeat.store.port import Entry, Link, LogEntry
 from heartbeat.task import NOBODY, Evidence, Finding, Owner, OwnerKind, Presence, Ref, Task
@@ -79,6 +82,21 @@ class Records:
     incidents: Sequence[Incident] = ()
     entries: Sequence[Entry] = ()
     log: Sequence[LogEntry] = ()
+    attempts: Sequence[Attempt] = ()
+    letters: Sequence[DeadLetter] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the next beat of its agent would decide about a turn on it (rule X1). `decision` is `continue`, `start` or
+    `none`; `reason` a word of rules/dispatching.py, or `order` where another task goes first, and empty where one is
+    started. `until` is when that may change by itself, where it is known."""
+
+    decision: str
+    told: str
+    reason: str = ""
+    provider: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,8 @@ class Explanation:
     """One task with all that is known of it. `standing` is None where no source shows it any more.
 
     `records` holds what is on record about this task only: incidents newest first, the outbox earliest first, the
-    newest of the log, oldest first. `stall` is None where nobody works on it, or where it is nobody's to judge.
+    newest of the log, oldest first, its attempts, oldest first, and its dead letters. `stall` is None where nobody
+    works on it, or where it is nobody's to judge; `turn` where no agent of the roster would be started on it.
     """
 
     refs: tuple[Ref, ...]
@@ -110,6 +129,12 @@ class Explanation:
     findings: tuple[Finding, ...]
     next: Next
     reasons: tuple[Reason, ...]
+    turn: Turn | None = None
+
+    @property
+    def letter(self) -> DeadLetter | None:
+        """Its open dead letter (rule F4)."""
+        return next((each for each in self.records.letters if each.is_open), None)
 
 
 def explain(
@@ -121,11 +146,12 @@ def explain(
     records: Records,
     findings: Iterable[Finding] = (),
     silent: Mapping[str, datetime] | None = None,
+    decision: Decision | None = None,
 ) -> Explanation:
     """The explanation of the task that these refs are, whether or not a source shows it now.
 
     `records` is what the store holds, about anything; `findings` those of this look, about anything; `silent` since
-    when agents have left no receipt.
+    when agents have left no receipt; `decision` is what the next beat of its agent would decide.
     """
     judgement, charter = outlook.judgement, outlook.charter
     task = next((judgement.task_of[ref] for ref in refs if ref in judgement.task_of), None)
@@ -159,8 +185,24 @@ def explain(
         findings=tuple(each for each in findings if not about.isdisjoint(each.refs)),
         next=outlook.next_step(task) if task is not None else Next(why=_out_of_sight(about, judgement)),
         reasons=(),
+        turn=_turn(decision, task) if decision is not None and task is not None else None,
     )
     return replace(told, reasons=tuple(_reasons(told, outlook, silent or {})))
+
+
+def _turn(decision: Decision, task: Task) -> Turn | None:
+    """What a decision for its agent means for one task."""
+    if task.closed:
+        return None
+    if not isinstance(decision, Skip) and decision.task.key == task.key:
+        word = "continue" if isinstance(decision, Continue) else "start"
+        return Turn(word, decision.told, provider=decision.provider.name)
+    passed = next((each for each in decision.passed if each.task.key == task.key), None)
+    if passed is not None:
+        return Turn("none", passed.told, passed.reason.value, until=passed.until)
+    if isinstance(decision, Skip):
+        return Turn("none", decision.told, decision.reason.value, until=decision.until)
+    return Turn("none", f"{decision.task.items[0].key} goes first", "order")
 
 
 def _out_of_sight(about: frozenset[Ref], judgement: Judgement) -> str:
@@ -230,6 +272,8 @@ def _about(records: Records, about: frozenset[Ref]) -> Records:
         incidents=tuple(sorted(incidents, key=lambda each: (each.opened_at, each.id), reverse=True)),
         entries=tuple(each for each in records.entries if each.task in names or each.incident in ids),
         log=tuple(log[-NEWS:]),
+        attempts=tuple(each for each in records.attempts if not about.isdisjoint(each.refs)),
+        letters=tuple(each for each in records.letters if not about.isdisjoint(each.refs)),
     )
 
 
@@ -258,6 +302,10 @@ def _reasons(told: Explanation, outlook: Outlook, silent: Mapping[str, datetime]
     if told.rounds is not None and told.limit is not None:
         used = f"{told.rounds.used} of {told.limit} rounds used, {told.rounds.idle} in a row without progress"
         yield Reason("C1", "rounds", used)
+    if told.turn is not None and told.turn.reason != NotStarted.NONE:
+        yield Reason("X1", "turn", _of_turn(told.turn))
+    if told.letter is not None:
+        yield Reason("F4", "dead letter", _of_letter(told.letter))
     climb = outlook.climbs.get(standing.task.key) if standing is not None else None
     if climb is not None:
         yield Reason("L1", "ladder", _stage(climb.incident))
@@ -315,6 +363,21 @@ def _why_not_judged(told: Explanation) -> str:
     if not any(map(is_running, task.items)):
         return "not judged: nobody has begun it"
     return "not judged: the roster has no numbers for its owner, and no patrol agent"
+
+
+def _of_turn(turn: Turn) -> str:
+    if turn.decision == "none":
+        return f"the next beat starts no turn on it ({turn.reason}): {turn.told}"
+    return f"the next beat starts a turn on it: {turn.told}"
+
+
+def _of_letter(letter: DeadLetter) -> str:
+    tries = "1 failed replay" if letter.tries == 1 else f"{letter.tries} failed replays"
+    if letter.state is LetterState.EXHAUSTED:
+        return f"{letter.id} is left for a person after {tries}: {letter.error}"
+    if letter.state is LetterState.REPLAYING:
+        return f"{letter.id} is being replayed, after {tries}: {letter.error}"
+    return f"{letter.id} is replayed from {to_text(letter.due_at)} on, after {tries}: {letter.error}"
 
 
 _RECOVERY: Mapping[Recovery, str] = {

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """Something could not be read that must be known first (rules G1, S2, T7)."""
     LIMIT = "limit"
     """As many turns go on as the roster allows at once."""
+    NO_TIME = "no_time"
+    """The beat's own time was over before its turn came."""
     BUDGET = "budget"
     CHANGED = "changed"
     """It was written to since it was read; the next look tells what it is now."""

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from heartbeat.attempt import Attempt
 from heartbeat.instants import to_text
 from heartbeat.memory import Clock, Mark, Rounds
 from heartbeat.policy import Charter, Policy
 from heartbeat.task import Evidence, EvidenceKind, OwnerKind, Presence, Ref, Status, Task
+
+_LIMITED = frozenset({Status.TODO, Status.IN_PROGRESS})
+"""Statuses in which a turn may be begun on a task."""
 
 TURNS = frozenset({EvidenceKind.RUN, EvidenceKind.ATTEMPT})
 """Evidence that an agent had a turn on the item itself (rule C1)."""
@@ -118,12 +122,16 @@ def together(task: Task, known: Mapping[Ref, Rounds]) -> Rounds:
 
     `idle` is that of the row which saw the newest progress.
     """
-    rows = [known[ref] for ref in task.refs if ref in known]
+    return _joined(task.ref, task.refs, known)
+
+
+def _joined(ref: Ref, refs: Iterable[Ref], known: Mapping[Ref, Rounds]) -> Rounds:
+    rows = [known[each] for each in refs if each in known]
     if not rows:
-        return Rounds(task.ref)
+        return Rounds(ref)
     progress_at = _latest(row.progress_at for row in rows)
     return Rounds(
-        ref=task.ref,
+        ref=ref,
         used=max(row.used for row in rows),
         extra=max(row.extra for row in rows),
         idle=max(row.idle for row in rows if row.progress_at == progress_at),
@@ -173,7 +181,30 @@ def counted(
         turn_at=turn or before.turn_at,
         slot=new_slot or before.slot,
     )
-    return _changed(task, known, after)
+    return _changed(task.refs, known, after)
+
+
+def dispatched(
+    attempt: Attempt, known: Mapping[Ref, Rounds], *, slot: datetime | None, now: datetime
+) -> tuple[Rounds, ...]:
+    """The rows that a turn changes which heartbeat began, and which ended by `now` (rule C1).
+
+    A look counts what it sees of a task in progress; a turn may begin and end between two looks, and leave its task
+    where it was. It uses a round in the owner's `slot` in which it began, at most one in a slot, unless a look has
+    counted it already. What its slot has no room for is left to the next look.
+    """
+    began = attempt.spawned_at or attempt.accepted_at
+    if began is None or not attempt.refs:
+        return ()
+    before = _joined(attempt.refs[0], attempt.refs, known)
+    counted_at = _by(now, before.turn_at)
+    if counted_at is not None and began < counted_at:
+        return _changed(attempt.refs, known, replace(before, turn_at=now))
+    new_slot = _newer(slot, _by(now, before.slot))
+    if new_slot is None:
+        return ()
+    after = replace(before, used=before.used + 1, idle=before.idle + 1, turn_at=now, slot=new_slot)
+    return _changed(attempt.refs, known, after)
 
 
 def reported(
@@ -216,13 +247,14 @@ def verdicts(
 
     A warning is due once. A pause is due once too, and again where a new epoch (`clocks`, else the item's own word)
     has used a further round: somebody took the task up again without granting any. A run that is active, or
-    `presence_unknown` (names of sources that should know of runs and do not), hinders a pause.
+    `presence_unknown` (names of sources that should know of runs and do not), hinders a pause. So does a task that has
+    gone back to todo: nothing is there to be paused, and people are told that no turn is begun on it any more.
     """
     running = {turn.ref for turn in presence if turn.active and turn.ref is not None}
     busy = {turn.agent for turn in presence if turn.active and turn.ref is None}
     found = []
     for task in tasks:
-        if task.status is not Status.IN_PROGRESS or task.owner.kind is OwnerKind.PERSON or _in_doubt(task):
+        if task.status not in _LIMITED or task.owner.kind is OwnerKind.PERSON or _in_doubt(task):
             continue
         policy = charter.policy_for(task.owner.id)
         rounds = together(task, known)
@@ -231,6 +263,8 @@ def verdicts(
         level = spend(rounds, policy)
         if not _due(level, rounds, epoch_began(task, clocks or {})):
             continue
+        if level is Spend.WARN and task.status is not Status.IN_PROGRESS:
+            continue
         hindrances = _hindrances(task, running, busy, presence_unknown) if level is Spend.EXHAUSTED else ()
         found.append(Verdict(task.key, level, rounds, limit_of(rounds, policy), hindrances))
     return tuple(found)
@@ -238,12 +272,12 @@ def verdicts(
 
 def warned(task: Task, known: Mapping[Ref, Rounds], now: datetime) -> tuple[Rounds, ...]:
     """The rows after the warning was given."""
-    return _changed(task, known, replace(together(task, known), warned_at=now))
+    return _changed(task.refs, known, replace(together(task, known), warned_at=now))
 
 
 def paused(task: Task, known: Mapping[Ref, Rounds], now: datetime) -> tuple[Rounds, ...]:
     """The rows after the task was paused."""
-    return _changed(task, known, replace(together(task, known), paused_at=now))
+    return _changed(task.refs, known, replace(together(task, known), paused_at=now))
 
 
 def extended(task: Task, known: Mapping[Ref, Rounds], more: int, policy: Policy) -> tuple[Rounds, ...]:
@@ -255,7 +289,7 @@ def extended(task: Task, known: Mapping[Ref, Rounds], more: int, policy: Policy)
     after = replace(before, extra=before.extra + more, paused_at=None)
     if spend(after, policy) is Spend.WITHIN:
         after = replace(after, warned_at=None)
-    return _changed(task, known, after)
+    return _changed(task.refs, known, after)
 
 
 def _due(level: Spend, rounds: Rounds, began: datetime | None) -> bool:
@@ -273,6 +307,8 @@ def _in_doubt(task: Task) -> bool:
 
 
 def _hindrances(task: Task, running: set[Ref], busy: set[str], presence_unknown: frozenset[str]) -> tuple[str, ...]:
+    if task.status is not Status.IN_PROGRESS:
+        return ("nobody is at it now; no further turn is begun",)
     if not running.isdisjoint(task.refs):
         return ("a run is active on it; it is paused between runs only",)
     if task.owner.kind is OwnerKind.AGENT and task.owner.id in busy:
@@ -282,9 +318,9 @@ def _hindrances(task: Task, running: set[Ref], busy: set[str], presence_unknown:
     return ()
 
 
-def _changed(task: Task, known: Mapping[Ref, Rounds], after: Rounds) -> tuple[Rounds, ...]:
+def _changed(refs: Iterable[Ref], known: Mapping[Ref, Rounds], after: Rounds) -> tuple[Rounds, ...]:
     """The row of every ref that it is news for."""
-    rows = (replace(after, ref=ref) for ref in task.refs)
+    rows = (replace(after, ref=ref) for ref in refs)
     return tuple(row for row in rows if known.get(row.ref) != row)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from heartbeat.instants import format_duration
 from heartbeat.rules.degradation import Degradation, SourceState, level_of, unusable
+from heartbeat.rules.unfinished import exhausted, overdue, overdue_told
 from heartbeat.watch.health import BAD, Health, Status
 from heartbeat.watch.processes import Doing, Held
 from heartbeat.watch.records import Disk, Records, SourceRecord
@@ -56,6 +57,7 @@ def checks(records: Records, healths: Sequence[Health], show: Show) -> tuple[Che
     return (
         *_memory(records, show),
         *(check for source in records.sources for check in _source(source, records.at, show)),
+        *_turns(records),
         *_outbox(records),
         *_disk(records.disk),
         *_clock(healths),
@@ -89,6 +91,23 @@ def _source(source: SourceRecord, now: datetime, show: Show) -> Iterator[Check]:
     told = f"{source.status} since {show(since)} ({format_duration(max(now - since, timedelta(0)))}), {complete}"
     level = Level.FAILED if now - since >= UNREAD_FOR else Level.WARNING
     yield Check(name, level, f"{told}: {source.message}" if source.message else told, "heartbeat doctor tells why")
+
+
+def _turns(records: Records) -> Iterator[Check]:
+    """What is left of turns that heartbeat started; nothing where nothing is."""
+    late = overdue(records.turns, records.at)
+    if late:
+        advice = "see why no beat collects it (heartbeat attempts), or stop it (heartbeat abort)"
+        yield Check("turns", Level.FAILED, overdue_told(late, records.at), advice)
+    elif records.turns:
+        yield Check("turns", Level.OK, f"{len(records.turns)} not ended")
+    given_up = exhausted(records.letters)
+    if given_up:
+        which = "a dead letter is" if len(given_up) == 1 else f"{len(given_up)} dead letters are"
+        advice = "heartbeat dlq list, then retry or drop them"
+        yield Check("letters", Level.WARNING, f"{which} left for a person", advice)
+    elif records.letters:
+        yield Check("letters", Level.OK, f"{len(records.letters)} waiting, tried again by themselves")
 
 
 def _outbox(records: Records) -> Iterator[Check]:

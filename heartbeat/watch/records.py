@@ -14,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from heartbeat.attempt import Attempt, DeadLetter
 from heartbeat.breaker import Breaker
 from heartbeat.errors import StateError
 from heartbeat.instants import CLOCK_SKEW
@@ -98,6 +99,10 @@ class Records:
     agents: Mapping[str, Record] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
     breakers: tuple[Breaker, ...] = ()
+    turns: tuple[Attempt, ...] = ()
+    """Attempts that have not ended."""
+    letters: tuple[DeadLetter, ...] = ()
+    """Dead letters that are open."""
     outbox: OutboxRecord = OutboxRecord()
     holders: tuple[Held, ...] = ()
     database: Database | None = None
@@ -115,8 +120,8 @@ class Records:
 def read(
     state: Path, agents: Iterable[str], now: datetime, *, patience: float = PATIENCE, beats_only: bool = False
 ) -> Records:
-    """One look; with `beats_only` neither at what beats said of sources and providers nor at the outbox. Raises nothing
-    for what the directory is like."""
+    """One look; with `beats_only` neither at what beats said of sources and providers, nor at turns and the outbox.
+    Raises nothing for what the directory is like."""
     names = tuple(agents)
     disk = _disk(state)
     try:
@@ -131,6 +136,8 @@ def read(
                 agents=_agents(store, names, {each.name: each for each in holders}, now),
                 sources=() if beats_only else _sources(store),
                 breakers=() if beats_only else tuple(store.breakers().values()),
+                turns=() if beats_only else store.attempts(unfinished=True),
+                letters=() if beats_only else store.letters(open_only=True),
                 outbox=OutboxRecord() if beats_only else _outbox(store, now),
                 holders=holders,
                 database=database,

@@ -12,7 +12,7 @@ from tests.support.command import heartbeat
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "cron" / "README.md", *(ROOT / "docs").glob("*.md")])
-GROUPS = ("roster", "rounds", "outbox", "notify", "cron")
+GROUPS = ("roster", "rounds", "outbox", "providers", "dlq", "notify", "cron")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -29,6 +29,7 @@ KEYS = {
         "refs",
     ),
     *("origins", "links", "reasons", "stall", "clocks", "signs", "presence", "waiting_on", "waited_for_by", "rounds"),
+    *("turn", "attempts", "dead_letter"),
     *("hold", "pause", "incidents", "outbox", "log", "findings", "next"),
 }
 

@@ -14,8 +14,9 @@ import pytest
 from freezegun import freeze_time
 
 from heartbeat import sample
+from heartbeat.breaker import Breaker, State
 from heartbeat.store.locks import exclusive
-from heartbeat.store.port import EntryKind
+from heartbeat.store.port import EntryKind, Receipt, Store
 from tests.support.command import heartbeat
 from tests.support.fake_schedulers import fake_schedulers
 from tests.support.hand_written import CREW, lay_out
@@ -24,6 +25,8 @@ from tests.support.operations import (
     ENDED,
     FAILED,
     INCIDENT,
+    MINUTE,
+    NOW,
     TURN,
     issues,
     message_entry,
@@ -40,9 +43,8 @@ SECTIONS = dict(SECTION.findall((ROOT / "docs" / "json.md").read_text()))
 ELSEWHERE = {"heartbeat.message/1": "notify.md", "heartbeat.log-entry/1": "json.md"}
 """Schemas without a section of their own, and the document that names them."""
 
-DATA = {"counts", "details", "last_receipts", "unreadable_records", "ended", "outcomes", "payload"} | {
-    "without_turn_by_reason"
-}
+DATA = {"counts", "details", "last_receipts", "unreadable_records"}
+DATA |= {"ended", "outcomes", "payload", "without_turn_by_reason"}
 """Keys whose object is a table of names that are data."""
 
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
@@ -61,7 +63,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "heartbeat.providers/1": [("providers",), ("providers", "test", "--all")],
     "heartbeat.dlq/1": [("dlq", "list", "--all")],
     "heartbeat.letter/1": [("dlq", "show", TURN.letter)],
-    "heartbeat.cost/1": [("cost",), ("cost", "--agent", "coo", "--days", "1")],
+    "heartbeat.cost/1": [("cost",), ("--roster", "started.yaml", "cost", "--agent", "coo", "--days", "1")],
     "heartbeat.incidents/1": [("incidents",)],
     "heartbeat.rounds/1": [("rounds",)],
     "heartbeat.pauses/1": [("pause",), ("pause", "coo", "--for", "2h", "--why", "x"), ("resume", "--all")],
@@ -152,6 +154,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     team = Path(shutil.copytree(SAMPLE, tmp_path_factory.mktemp("busy") / "team"))
     roster = team / "agents.yaml"
     roster.write_text(roster.read_text() + "channels:\n  ops: {kind: file, path: notifications.log}\n")
+    (team / "started.yaml").write_text(roster.read_text() + "dispatch: openclaw\nbudget: {turns_per_day: 20}\n")
     issues(team, BIZ_28="blocked")
     live_agents(team)
     for minute in ("00", "15", "30", "45"):
@@ -169,9 +172,22 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.put_incident(ENDED)
         store.put_rounds([spent()])
         put_turns(store)
+        put_more_of_turns(store)
         store.enqueue([write_entry("1a2b3c4d/recover/multica:28", incident=INCIDENT.id)])
         store.enqueue([replace(message_entry("1a2b3c4d/recovered/coo"), kind=EntryKind.INBOX, target="coo")])
     return team
+
+
+def put_more_of_turns(store: Store) -> None:
+    """What is on record of a provider and of an engine, what a dead letter keeps, and a beat that started nothing."""
+    store.put_breaker(Breaker("first", State.OPEN, 3, 1, NOW + 4 * MINUTE, why="500", changed_at=NOW - MINUTE))
+    store.put_breaker(Breaker("openclaw"))
+    letter = store.letter(TURN.letter)
+    assert letter is not None
+    store.put_letter(replace(letter, payload={"session": TURN.session, "reasons": ["first failed 4 times of 4"]}))
+    at = NOW - 200 * MINUTE
+    told = {"decision": "skip", "reason": "no_work", "told": "nothing is ready"}
+    store.add_receipt(Receipt("idle", "coo", None, at, at, "done", degraded=False, dispatch=told))
 
 
 def live_agents(team: Path) -> None:

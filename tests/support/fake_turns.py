@@ -20,6 +20,7 @@ SCOPES: Mapping[str, str] = {
     "agent": WRITE,
     "agent.wait": WRITE,
     "chat.abort": WRITE,
+    "models.list": READ,
     "sessions.patch": WRITE,
     "tasks.cancel": WRITE,
     "tasks.list": READ,
@@ -69,6 +70,8 @@ class FakeTurns:
     sessions: FakeSessions
     models: dict[str, Behaviour] = field(default_factory=dict)
     default: str = "fake/m"
+    lacking: set[str] = field(default_factory=set)
+    """Models for which OpenClaw has no credentials."""
     fallback: str = ""
     """The model that OpenClaw goes on with where the agents' own fails."""
     priced: float = 0.0
@@ -92,6 +95,8 @@ class FakeTurns:
                     return self._agent(given, scopes, connection)
                 case "agent.wait":
                     return self._wait(given)
+                case "models.list":
+                    return self._models(given)
                 case "tasks.list":
                     return self._list(given)
                 case "tasks.cancel":
@@ -271,6 +276,22 @@ class FakeTurns:
             case _:
                 ended |= {"status": "error", "error": run.error}
         return ended
+
+    def _models(self, given: Json) -> Json:
+        closed(given, frozenset({"agentId", "view"}), "models.list")
+        agent = given.get("agentId")
+        if agent is None and len(self.agents()) > 1:
+            told = "Multiple agents are configured, but this Gateway request has no explicit owner."
+            raise Refused(INVALID, f"{told} Set agentId to one of the configured agents.")
+        if agent is not None and agent not in self.agents():
+            raise Refused(INVALID, f'unknown agent id "{agent}"')
+        return {"models": [self._model(name) for name in sorted({*self.models, self.default})]}
+
+    def _model(self, name: str) -> Json:
+        provider, _, id_ = name.partition("/")
+        marks = {"tags": ["default"]} if name == self.default else {}
+        told: Json = {"id": id_, "name": id_, "provider": provider, "contextWindow": 128000, "reasoning": False}
+        return {**told, **marks, "available": name not in self.lacking}
 
     def _list(self, given: Json) -> Json:
         closed(given, _LIST_PARAMETERS, "tasks.list")

@@ -88,3 +88,43 @@ def test_F1_a_daemon_starts_the_next_attempt_within_seconds_of_a_turn_that_ended
     assert second.accepted_at - first.accepted_at <= timedelta(minutes=2, seconds=2 * LOOK_AT_TURNS)
     assert len(stage.slots("a")) == 2, "one beat at its slot, and one more on account of the turn"
     assert stage.complained == []
+
+
+def test_F1_whose_bad_end_a_beat_of_somebody_else_collects_beats_at_once_too(tmp_path: Path) -> None:
+    system = ScriptedSystem(card("c1", "a"))
+    machine = Machine(NOW)
+    engine = StandInSpawner(clock=lambda: machine.true)
+    engine.always("first", Fail(Failure(Cause.REFUSES, "401"), takes=timedelta(seconds=599)))
+    engine.always("second", Hang())
+    a, b = worker("a", every=timedelta(hours=1)), worker("b", every=timedelta(minutes=10))
+    roster = make_roster(
+        a, b, timezone="UTC", operator=Operator(), sources={"workboard": {}}, extra=dict(MANAGED), path=tmp_path / "r"
+    )
+    stage = Stage(machine, tmp_path, roster, ScriptedWorld(system))
+    stage.peers = lambda peers: replace(peers, spawner=lambda *given: engine, chance=lambda: 0.0)
+    stage.run(timedelta(minutes=12))
+    first, second = stage.store.attempts()
+    assert (second.provider, second.life) == ("second", Life.RUNNING)
+    assert first.ended_at is not None
+    assert second.planned_at - first.ended_at <= timedelta(seconds=1)
+
+
+def test_what_keeps_the_daemon_from_looking_at_turns_is_said_once(tmp_path: Path) -> None:
+    machine = Machine(NOW)
+    engine = StandInSpawner(clock=lambda: machine.true)
+    engine.always("first", Hang())
+    agent = worker("a", every=timedelta(hours=1))
+    roster = make_roster(
+        agent, timezone="UTC", operator=Operator(), sources={"workboard": {}}, extra=dict(MANAGED), path=tmp_path / "r"
+    )
+    stage = Stage(machine, tmp_path, roster, ScriptedWorld(ScriptedSystem(card("c1", "a"))))
+    stage.peers = lambda peers: replace(peers, spawner=lambda *given: engine, chance=lambda: 0.0)
+
+    def bug(step: str, dispatch: str) -> None:
+        if step == "looked":
+            raise RuntimeError("a bug of the engine")
+
+    engine.at = bug
+    stage.run(timedelta(minutes=5))
+    assert len(engine.looks) > 5
+    assert len([each for each in stage.complained if "could not be looked at" in each]) == 1

@@ -12,8 +12,9 @@ import pytest
 
 from heartbeat.attempt import Attempt, Cause, DeadLetter, Failure, LetterState, Life, Outcome
 from heartbeat.deadline import Deadline
+from heartbeat.dispatch.base import StartError
 from heartbeat.dispatch.context import Context
-from heartbeat.dispatch.follow import End, Followed, follow
+from heartbeat.dispatch.follow import POLL, End, Followed, follow
 from heartbeat.dispatch.providers import failover_of
 from heartbeat.dispatch.single import Asked, Find, LockedError, Room, dispatch, rehearse
 from heartbeat.dispatch.start import Result
@@ -26,7 +27,7 @@ from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import NOBODY, Dependency, DependencyKind, Item, Owner, OwnerKind, Ref, Status
 from heartbeat.verbs.perform import the_task
 from tests.support.dispatching import MANAGED, DispatchTeam, card, worker
-from tests.support.engines import Answer, Fail, Hang, LoseAnswer, LoseRequest, Refuse, StandInSpawner
+from tests.support.engines import Answer, Fail, Hang, LoseRequest, Refuse, StandInSpawner
 from tests.support.scripted_writer import Died, Fault, ScriptedSystem, ScriptedWorld
 
 BROKEN = Failure(Cause.COUNTS, "500 Internal Server Error")
@@ -67,6 +68,12 @@ def room(group: DispatchTeam, pause: Callable[[float], object] | None = None) ->
     )
     group.show_runs()
     return Room(context, SnapshotCache(group.folder / "snapshots", read_only=True), peers.source)
+
+
+def lose_answers(where: str, dispatch: str) -> None:
+    """No answer of the engine's to a request for a turn arrives."""
+    if where == "begun":
+        raise StartError(Failure(Cause.ENGINE, "the connection was lost"), unknown=True)
 
 
 def named(name: str, agent: str = "") -> Find:
@@ -369,8 +376,14 @@ def test_a_beat_that_goes_on_meanwhile_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_turn_that_nobody_answered_for_is_found_out_while_waiting(tmp_path: Path) -> None:
-    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(*[LoseAnswer()] * 9))
-    found, _ = wait(group, "c1")
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(Hang(), at=lose_answers))
+
+    def meanwhile(seconds: float) -> None:
+        if seconds == POLL:
+            group.engine.finish(group.engine.running[0])
+
+    found, told = wait(group, "c1", meanwhile=meanwhile)
+    assert told[0].startswith("attempt 1 may run")
     assert found.end is End.COMPLETED
     assert len(group.engine.started) == 1
 
