@@ -115,8 +115,8 @@ TEXTS: Mapping[str, str] = {
     ),
     "poison_title": "任务被拒绝，进入死信：{title}",
     "poison": (
-        "任务「{title}」（{name}），执行人 {owner}：请求本身被拒绝（{because}），换提供方也没有用。任务已放回待办，"
-        "将于 {due} 再试。请检查任务内容。查看：heartbeat dlq show {letter}"
+        "任务「{title}」（{name}），执行人 {owner}：请求本身被拒绝（{because}），换提供方也没有用，所以不自动重试。"
+        "任务已放回待办。请检查任务内容；改好以后：heartbeat dlq retry {letter}"
     ),
     "letter_exhausted_title": "死信重试用尽，需要您决定：{title}",
     "letter_exhausted": (

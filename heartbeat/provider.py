@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from heartbeat.breaker import Rules
+from heartbeat.breaker import Breaker, Rules
 
 ACCEPTANCE = timedelta(seconds=30)
 """How long an engine may take to accept a turn, where the roster says nothing else."""
@@ -19,6 +20,23 @@ NATIVE = "native"
 
 MULTICA_NATIVE = "multica-native"
 """The name under which Multica's own choice is; the breaker called `multica` is that of the engine itself."""
+
+
+OWN_CHOICE = frozenset({NATIVE, MULTICA_NATIVE})
+"""The names under which an engine goes by each agent's own settings."""
+
+
+def breaker_of(provider: str, agent: str) -> str:
+    """The name of the breaker that hears of an agent's turns with a provider. What an engine chooses by itself is each
+    agent's own setting: one agent whose model does not exist must not keep the others from work."""
+    return f"{provider}/{agent}" if provider in OWN_CHOICE else provider
+
+
+def breakers_for(agent: str, breakers: Mapping[str, Breaker]) -> Mapping[str, Breaker]:
+    """The breakers by provider, as the turns of one agent meet them."""
+    shared = {name: breaker for name, breaker in breakers.items() if name not in OWN_CHOICE}
+    own = {name: breakers.get(breaker_of(name, agent)) for name in OWN_CHOICE}
+    return {**shared, **{name: breaker for name, breaker in own.items() if breaker is not None}}
 
 
 class Strategy(StrEnum):

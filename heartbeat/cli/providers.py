@@ -90,7 +90,8 @@ def reset(
         operators.warn_of_loss(store)
         with store.transaction():
             known = store.breakers()
-            chosen = tuple(known) if everything else _meant(names or (), (*configured, *known, *_all_engines()))
+            meant = _meant(names or (), (*configured, *known, *_all_engines()))
+            chosen = tuple(known) if everything else _with_own(meant, known)
             told = [_closed(store, name, by, said, session.now()) for name in chosen]
     for line in told or ["No breaker is on record: nobody has failed yet."]:
         typer.echo(line)
@@ -178,6 +179,15 @@ def _meant(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _with_own(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """With each agent's own breaker, where an engine's own choice of models is meant for all of them."""
+    from heartbeat.provider import OWN_CHOICE
+
+    found = dict.fromkeys(names)
+    own = {name: [each for each in known if each.startswith(f"{name}/")] for name in OWN_CHOICE & found.keys()}
+    return tuple(each for name in found for each in own.get(name) or (name,))
+
+
 # Resetting.
 
 
@@ -261,18 +271,19 @@ def _turns(session: Session, failover: Failover, looked: Tested, seconds: float)
                 told[provider.name] = Finding(provider.name, Verdict.FAILS, said, error.advice)
                 continue
             turns[provider.name] = tried
-            told[provider.name] = _with_breaker(store, told_of(provider.name, tried), session.now())
+            told[provider.name] = _with_breaker(store, told_of(provider.name, tried), agent, session.now())
     return replace(looked, turns=turns, told=told)
 
 
-def _with_breaker(store: Store, found: Finding, now: datetime) -> Finding:
+def _with_breaker(store: Store, found: Finding, agent: str, now: datetime) -> Finding:
     """One that works, and that nobody asks all the same: an open breaker hears of its own probe alone."""
     from dataclasses import replace
 
     from heartbeat.breaker import Breaker, State, is_cooling, state_at
     from heartbeat.dispatch.readiness import Verdict
+    from heartbeat.provider import breaker_of
 
-    name = found.subject
+    name = breaker_of(found.subject, agent)
     breaker = store.breakers().get(name, Breaker(name))
     asked = state_at(breaker, now) is State.CLOSED and not is_cooling(breaker, now)
     if asked or found.verdict is not Verdict.WORKS:

@@ -50,6 +50,7 @@ def bury(context: Context, attempt: Attempt, chain: Sequence[Attempt], verdict: 
             error=error,
             attempts=tuple(each.id for each in chain),
             poison=verdict.poison,
+            state=_resting(0, verdict.poison),
             payload={"session": attempt.session, "engine": attempt.engine.value, "reasons": list(verdict.reasons)},
         )
     else:
@@ -73,7 +74,7 @@ def put_back(context: Context, attempt: Attempt) -> None:
     """A replay that never came to ask anybody was no try: the letter waits, or is left for a person, as before."""
     letter = context.store.letter(attempt.letter) if attempt.letter else None
     if letter is not None and letter.state is LetterState.REPLAYING:
-        context.store.put_letter(replace(letter, state=_resting(letter.tries)))
+        context.store.put_letter(replace(letter, state=_resting(letter.tries, letter.poison)))
 
 
 def delivered(context: Context, attempt: Attempt) -> None:
@@ -100,10 +101,10 @@ def withdraw_settled(
 
 
 def retry(store: Store, letter: DeadLetter, by: str, now: datetime) -> DeadLetter:
-    """The letter is due at once; one whose tries are used gets them anew. Called inside a transaction, for a letter
-    that waits or was left for a person."""
+    """The letter is due at once; one whose tries are used gets them anew, and what was refused counts as mended. Called
+    inside a transaction, for a letter that waits or was left for a person."""
     tries = 0 if letter.state is LetterState.EXHAUSTED else letter.tries
-    due = replace(letter, state=LetterState.WAITING, tries=tries, due_at=now)
+    due = replace(letter, state=LetterState.WAITING, tries=tries, due_at=now, poison=False)
     store.put_letter(due)
     store.add_log([_entry(letter, "letter-retry", f"due at once, by {by}", now, by=by)])
     return due
@@ -145,16 +146,17 @@ def _tried_again(letter: DeadLetter, chain: Sequence[Attempt], error: str, poiso
         refs=tuple(dict.fromkeys((*letter.refs, *(ref for each in chain for ref in each.refs)))),
         tries=tries,
         due_at=letter_due(tries, now),
-        state=_resting(tries),
+        state=_resting(tries, poison),
         attempts=tuple(dict.fromkeys((*letter.attempts, *(each.id for each in chain)))),
         error=error,
         poison=poison,
     )
 
 
-def _resting(tries: int) -> LetterState:
-    """Where a letter stands between two replays, of which so many failed."""
-    return LetterState.EXHAUSTED if tries >= LETTER_TRIES else LetterState.WAITING
+def _resting(tries: int, poison: bool) -> LetterState:
+    """Where a letter stands between two replays, of which so many failed. What was refused for the task's own sake is
+    not tried again before a person has looked at it (rule F3)."""
+    return LetterState.EXHAUSTED if poison or tries >= LETTER_TRIES else LetterState.WAITING
 
 
 def _messages(context: Context, letter: DeadLetter, now: datetime) -> tuple[Message, ...]:
@@ -199,7 +201,7 @@ def _key_of(letter: DeadLetter) -> str:
 
 
 def _told(letter: DeadLetter) -> Message:
-    kind = "letter_exhausted" if letter.state is LetterState.EXHAUSTED else "poison" if letter.poison else "letter"
+    kind = "poison" if letter.poison else "letter_exhausted" if letter.state is LetterState.EXHAUSTED else "letter"
     title = harmless(letter.title)
     facts = {
         "title": title,

@@ -17,6 +17,7 @@ from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.start import Plan
 from heartbeat.notify.inbox import inbox
 from heartbeat.observation import Observation
+from heartbeat.provider import breakers_for
 from heartbeat.roster.model import Agent
 from heartbeat.rules import rounds
 from heartbeat.rules.budget import budget_of, day_began, day_ends, spent
@@ -71,7 +72,7 @@ def situation_of(
         presence_unknown=scene.presence_unknown,
         unknown_ids=scene.unknown_ids,
         failover=context.failover_for(engine_of(agent)),
-        breakers=store.breakers(),
+        breakers=breakers_for(agent.id, store.breakers()),
         unfinished=store.attempts(unfinished=True),
         attempts=store.attempts(refs=refs),
         letters=store.letters(refs=refs),

@@ -24,7 +24,7 @@ from heartbeat.dispatch.watched import sweep
 from heartbeat.errors import UsageError
 from heartbeat.notices import harmless, say
 from heartbeat.observation import Observation
-from heartbeat.provider import MULTICA_NATIVE, NATIVE
+from heartbeat.provider import OWN_CHOICE, breaker_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.budget import day_began
 from heartbeat.rules.dispatching import Continue, Decision, Passed, Reason, Situation, Skip, Start, decide, record_of
@@ -110,7 +110,8 @@ def play(
 
 def _clear_away(context: Context) -> None:
     """Breakers of providers that the roster does not have any more, and what ended turns have left in files."""
-    known = {NATIVE, MULTICA_NATIVE, *(each.name for each in context.failover.providers), *Engine}
+    providers = {*OWN_CHOICE, *(each.name for each in context.failover.providers)}
+    known = {*Engine, *(breaker_of(name, agent) for name in providers for agent in context.roster.agents)}
     with context.store.transaction():
         for name in context.store.breakers().keys() - known:
             context.store.drop_breaker(name)

@@ -14,6 +14,7 @@ from heartbeat.dispatch.hooks import hook_entries
 from heartbeat.dispatch.letters import bury, delivered, put_back
 from heartbeat.instants import to_text
 from heartbeat.notices import harmless, say
+from heartbeat.provider import breaker_of, breakers_for
 from heartbeat.rules.failover import Exhausted, chain, choose
 from heartbeat.rules.rounds import dispatched
 from heartbeat.schedule.slots import current_slot
@@ -90,7 +91,8 @@ def _buried(context: Context, ended: Attempt, now: datetime) -> bool:
     if not ended.refs or ended.cause in (None, Cause.ENGINE, Cause.NONE):
         return False
     tried = chain_of(context, ended)
-    verdict = choose(context.failover_for(ended.engine), context.store.breakers(), tried, now)
+    breakers = breakers_for(ended.agent, context.store.breakers())
+    verdict = choose(context.failover_for(ended.engine), breakers, tried, now)
     if isinstance(verdict, Exhausted):
         bury(context, ended, tried, verdict)
         return True
@@ -103,7 +105,8 @@ def _tell_breakers(context: Context, ended: Attempt, failure: Failure | None, no
     event = Event.SUCCESS if ended.outcome is Outcome.COMPLETED else EVENT_OF[cause]
     began = ended.accepted_at or ended.planned_at
     why, retry_after = ended.error, failure.retry_after if failure is not None else None
-    tell_breaker(context, ended.provider, event, now, dispatch=ended.id, why=why, retry_after=retry_after, began=began)
+    provider = breaker_of(ended.provider, ended.agent)
+    tell_breaker(context, provider, event, now, dispatch=ended.id, why=why, retry_after=retry_after, began=began)
     if cause is Cause.ENGINE or not ended.was_turn:
         event = Event.FAILURE if cause is Cause.ENGINE else Event.ABANDONED
         tell_breaker(context, ended.engine.value, event, now, dispatch=ended.id, why=why, began=began)

@@ -17,7 +17,7 @@ from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.letters import bury, replaying
 from heartbeat.dispatch.settle import chain_of, settle, tell_breaker
 from heartbeat.errors import HeartbeatError, StateError
-from heartbeat.provider import Provider
+from heartbeat.provider import Provider, breaker_of, breakers_for
 from heartbeat.rules.dispatching import Reason, Skip
 from heartbeat.rules.failover import Exhausted, Wait, chain, choose, may_try_again, pause_before
 from heartbeat.task import Item, Task
@@ -98,7 +98,7 @@ def reserve(context: Context, plan: Plan) -> Attempt | Skip:
         running = store.attempts(unfinished=True)
         if len(running) >= limit:
             return Skip(Reason.LIMIT, f"{len(running)} turns are running, and {limit} may at once (limits.running)")
-        earlier, breakers = store.attempts(refs=refs), store.breakers()
+        earlier, breakers = store.attempts(refs=refs), breakers_for(plan.agent, store.breakers())
         tried = chain(earlier, store.letters(refs=refs))
         rules = context.failover.rules
         engine = breakers.get(plan.engine.value, Breaker(plan.engine.value))
@@ -130,7 +130,8 @@ def reserve(context: Context, plan: Plan) -> Attempt | Skip:
         )
         if not store.add_attempt(attempt):
             return Skip(Reason.BUSY, f"{plan.agent} or {plan.task.items[0].key} has another turn that has not ended")
-        for known in (engine, breakers.get(attempt.provider, Breaker(attempt.provider))):
+        named = breaker_of(attempt.provider, attempt.agent)
+        for known in (engine, breakers.get(attempt.provider, Breaker(named))):
             answer, asked = ask(known, attempt.id, now, rules)
             if answer is not Answer.ALLOWED or asked != known:
                 store.put_breaker(asked)
@@ -169,7 +170,8 @@ def _next(context: Context, plan: Plan, last: Attempt, error: StartError | None)
     """The next attempt of the chain, after the pause that its provider is due; None where nobody can be asked now."""
     tried = chain_of(context, last)
     again = sum(1 for each in tried if each.provider == last.provider)
-    choice = choose(context.failover_for(plan.engine), context.store.breakers(), tried, context.clock())
+    breakers = breakers_for(plan.agent, context.store.breakers())
+    choice = choose(context.failover_for(plan.engine), breakers, tried, context.clock())
     if isinstance(choice, Wait | Exhausted):
         return None
     if choice.provider.name == last.provider:

@@ -16,7 +16,7 @@ from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.start import spawn
 from heartbeat.errors import RefusedError
 from heartbeat.instants import format_duration
-from heartbeat.provider import Provider
+from heartbeat.provider import Provider, breaker_of
 from heartbeat.store.locks import lease, try_exclusive
 from heartbeat.systems.base import TransportError
 
@@ -85,7 +85,8 @@ def _reserved(context: Context, agent: str, provider: Provider, by: str) -> Atte
                 advice="wait for its end (`heartbeat attempts`), or name another agent: --agent",
             )
         # A breaker that lets nobody through does not stop a person's test, and does not hear of it either.
-        known = store.breakers().get(provider.name, Breaker(provider.name))
+        named = breaker_of(provider.name, agent)
+        known = store.breakers().get(named, Breaker(named))
         answer, asked = ask(known, attempt.id, now, context.failover.rules)
         if answer is Answer.PROBE:
             store.put_breaker(asked)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from heartbeat.attempt import Attempt, Engine, Outcome
 from heartbeat.breaker import Breaker, Rules, State, available_at, is_cooling, state_at
 from heartbeat.instants import format_duration
-from heartbeat.provider import MULTICA_NATIVE, Failover, Provider
+from heartbeat.provider import MULTICA_NATIVE, OWN_CHOICE, Failover, Provider, breaker_of
 from heartbeat.rules.failover import Exhausted, Use, Wait, choose
 
 LATELY = timedelta(days=1)
@@ -94,11 +94,12 @@ def overview(
             next=provider is not None and name == chosen,
         )
 
-    named = {each.name for each in asked}
+    of_agents = [name for name in breakers if name.partition("/")[0] in OWN_CHOICE and "/" in name]
+    named = {*of_agents, *(each.name for each in asked)}
     present = [engine for engine in Engine if engine in engines or engine.value in breakers]
     known = {*named, *(engine.value for engine in Engine)}
     return Overview(
-        providers=tuple(standing(each.name, each) for each in asked),
+        providers=(*(standing(each.name, each) for each in asked), *(standing(name) for name in of_agents)),
         engines=tuple(standing(engine.value) for engine in present),
         left=tuple(standing(name) for name in breakers if name not in known),
         next=_next(choice),
@@ -112,7 +113,7 @@ class _Counted:
         self._ended: dict[str, Counter[Outcome]] = {}
         self._running: Counter[str] = Counter()
         for attempt in attempts:
-            for name in (attempt.provider, attempt.engine.value):
+            for name in {attempt.provider, breaker_of(attempt.provider, attempt.agent), attempt.engine.value}:
                 if not attempt.is_finished:
                     self._running[name] += 1
                 elif attempt.outcome is not None and attempt.ended_at is not None and attempt.ended_at >= now - LATELY:

@@ -334,7 +334,8 @@ def _waiting(placed: Placed) -> Passed:
 
 def _resting_letter(task: Task, letter: DeadLetter) -> Passed:
     if letter.state is LetterState.EXHAUSTED:
-        told = f"dead letter {letter.id} failed {letter.tries} more times and is left for a person"
+        why = "the task itself was refused" if letter.poison else f"it failed {letter.tries} more times"
+        told = f"dead letter {letter.id} is left for a person: {why}"
         return Passed(task, Reason.DEAD_LETTER, told)
     return Passed(task, Reason.DEAD_LETTER, f"dead letter {letter.id} is tried again later", letter.due_at)
 

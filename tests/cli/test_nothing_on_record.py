@@ -17,6 +17,9 @@ SHOWN = [
     ("pause",),
     ("timeouts", "--fail-on", "never"),
     ("explain", "BIZ-31"),
+    ("providers",),
+    ("dlq",),
+    ("cost",),
 ]
 
 

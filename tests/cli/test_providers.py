@@ -171,6 +171,18 @@ def test_all_breakers_are_reset_the_engines_and_old_names_too(managed: Path) -> 
         assert {each.state for each in store.breakers().values()} == {State.CLOSED}
 
 
+def test_F2_what_an_engine_chooses_by_itself_is_reset_for_all_agents_or_for_one(managed: Path) -> None:
+    names = ("multica-native/architect", "multica-native/coo")
+    with remembering(managed) as store:
+        for name in names:
+            store.put_breaker(replace(OPEN, provider=name))
+    assert at_four(managed, "providers", "reset", names[0]).out.startswith("multica-native/architect: reset")
+    done = at_four(managed, "providers", "reset", "multica-native")
+    assert [line.partition(":")[0] for line in lines(done)] == list(names)
+    with looking(managed) as store:
+        assert {each.state for each in store.breakers().values()} == {State.CLOSED}
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -264,8 +276,7 @@ def test_who_is_turned_away_by_the_gateway_may_have_the_program_and_that_is_told
     roster.write_text(roster.read_text().replace("transport: gateway", "transport: auto"))
     program = FakeOpenClaw(tmp_path / "bin")
     environment = {**gateway.environment(), **program.environment(managed), "OPENCLAW_GATEWAY_TOKEN": "wr0ng-s3cret"}
-    environment["OPENCLAW_GATEWAY_PORT"] = str(gateway.port)
-    with program.through(gateway):
+    with program.connected(gateway):
         done = heartbeat("providers", "test", "first", "--json", cwd=managed, **environment)
     assert done.code == 0, done.out
     [away, by, agents] = done.json["checks"]

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from websockets.sync.client import ClientConnection
 from heartbeat.attempt import Attempt, DeadLetter
 from heartbeat.breaker import Breaker, State
 from heartbeat.store.opening import open_store, open_store_read_only
+from heartbeat.store.port import EntryKind
 from heartbeat.task import Ref
 from tests.real.gateway import GatewayFailedError, RealGateway
 from tests.real.install import OpenClawInstallation, install_openclaw
@@ -178,9 +179,9 @@ class Bench:
     def state(self) -> Path:
         return self.folder / "state"
 
-    def write_roster(self, *deadlines: str, open_after: int = 1) -> None:
+    def write_roster(self, *deadlines: str) -> None:
         """`deadlines` are how long turns may last with each provider that heartbeat goes through; without any, that is
-        left to OpenClaw. One failure is enough to go on to the next."""
+        left to OpenClaw. One failure is enough for heartbeat to go on to the next."""
         listed = [PROVIDER % (name, model, *rest) for name, model, *rest in self._providers(deadlines)]
         lines = [
             "operator: {name: Vincent, notify: [ops]}",
@@ -188,7 +189,7 @@ class Bench:
             "dispatch: openclaw",
             "sources: {workboard: {transport: gateway}}",
             "channels: {ops: {kind: file, path: ops.log, min_level: info}}",
-            f"failover: {{strategy: {'managed' if deadlines else 'native'}, open_after: {open_after}}}",
+            "failover: {strategy: managed, open_after: 1}" if deadlines else "failover: {strategy: native}",
             f"providers: [{', '.join(listed)}]",
             "agents:",
             f"  {self.agent}: {{class: high_frequency, notify: [operator]}}",
@@ -264,15 +265,23 @@ class Bench:
         return Counter(str(each.details["dispatch"]) for each in entries if each.action == "dispatch-ended")
 
     @property
-    def mail(self) -> list[dict[str, Any]]:
-        """What the operator was told."""
+    def told(self) -> list[str]:
+        """What the operator is told of, a word each. Nothing goes out twice, and on the full and the half hour
+        (rule O3) some of it goes out with a later beat."""
+        with open_store_read_only(self.state) as store:
+            on_record = [each.key for each in store.entries(kind=EntryKind.MESSAGE)]
         path = self.folder / "ops.log"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        sent = [json.loads(line)["key"] for line in path.read_text().splitlines()] if path.exists() else []
+        assert len(sent) == len(set(sent)) <= len(on_record), (sent, on_record)
+        return sorted(key.partition("/")[0] for key in on_record)
 
     def let_time_pass(self) -> None:
-        """Dead letters are due, and breakers that opened may be tried again, as if an hour had gone by."""
+        """As if an hour had gone by: running turns are past their deadlines, dead letters are due, and breakers that
+        opened may be tried again."""
         now = datetime.now(UTC)
         with open_store(self.state, now) as store, store.transaction():
+            for attempt in store.attempts(unfinished=True):
+                assert store.advance_attempt(replace(attempt, deadline=now - timedelta(hours=1)), attempt.life)
             for letter in store.letters(open_only=True):
                 store.put_letter(replace(letter, due_at=now))
             for each in store.breakers().values():

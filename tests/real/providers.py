@@ -25,10 +25,10 @@ PRICE = {"input": 3, "output": 15, "cacheRead": 0, "cacheWrite": 0}
 SECONDS = 60.0
 """For whatever OpenClaw has to do in the end."""
 _REFUSALS = {
-    Behaviour.DENIED: (401, "Incorrect API key provided"),
-    Behaviour.UNKNOWN_MODEL: (404, "The model does not exist"),
-    Behaviour.FAILING: (500, "The server had an error"),
-    Behaviour.LIMITED: (429, "Rate limit reached for requests"),
+    Behaviour.DENIED: (401, "Incorrect API key provided", "invalid_request_error"),
+    Behaviour.UNKNOWN_MODEL: (404, "The model does not exist", "invalid_request_error"),
+    Behaviour.FAILING: (500, "The server had an error", "server_error"),
+    Behaviour.LIMITED: (429, "Rate limit reached for requests", "rate_limit_error"),
 }
 _PROMPT = "heartbeat 派给你一个任务"
 _GLANCE = 0.1
@@ -198,8 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif behaviour not in (Behaviour.HELD, Behaviour.HANGS) or provider.is_awaited(self.connection):
             self._answer(provider.next_command(request))
 
-    def _refuse(self, status: int, message: str) -> None:
-        body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
+    def _refuse(self, status: int, message: str, kind: str) -> None:
+        body = json.dumps({"error": {"message": message, "type": kind}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

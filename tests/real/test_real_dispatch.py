@@ -130,8 +130,30 @@ def test_F1_the_next_provider_takes_over_a_task_that_stays_its_agents_meanwhile(
     assert earlier["endedAt"] <= later["createdAt"]
     if behaviour is Behaviour.HANGS:
         assert desk.diary.index(f"left {first.name}") < desk.diary.index(f"asked {second.name}")
-    told = [each["key"].partition("/")[0] for each in desk.mail]
-    assert told == ([] if cause is Cause.COOLS else ["breaker"])
+    assert desk.told == ([] if cause is Cause.COOLS else ["breaker"])
+
+
+def test_F1_a_turn_that_openclaw_does_not_end_at_its_deadline_is_stopped_before_the_next_one_begins(
+    desk: Bench,
+) -> None:
+    desk.write_roster("60s", "60s")
+    first, second, _ = desk.providers
+    first.come(Behaviour.HANGS)
+    second.come()
+    second.commands = reports("done", output="report.md")
+    ref = desk.ready()
+    desk.tick()
+    first.wait_until_asked()
+    desk.let_time_pass()
+    assert desk.tick()["result"] == "running"
+    stopped, following = desk.attempts
+    assert (stopped.outcome, stopped.cause) == (Outcome.TIMED_OUT, Cause.COUNTS)
+    desk.wait_for_end(following)
+    assert desk.status(ref) == "done"
+    assert desk.diary.index(f"left {first.name}") < desk.diary.index(f"asked {second.name}")
+    assert [run["status"] for run in desk.runs(stopped)] == ["cancelled", "completed"]
+    assert desk.tick()["reason"] == "no_work"
+    assert desk.outcomes == {stopped.id: 1, following.id: 1}
 
 
 @pytest.mark.parametrize(
@@ -154,8 +176,7 @@ def test_F4_without_any_provider_the_card_waits_in_a_dead_letter_and_is_done_whe
     [letter] = desk.letters
     assert (letter.state, letter.attempts) == (LetterState.WAITING, tuple(each.id for each in desk.attempts))
     assert (desk.status(ref), desk.claimant(ref)) == ("todo", "")
-    told = [each["key"] for each in desk.mail]
-    assert sorted(key.partition("/")[0] for key in told) == ["breaker", "breaker", "letter"]
+    assert desk.told == ["breaker", "breaker", "letter"]
     assert desk.tick()["reason"] == "dead_letter"
     asked = len(desk.diary)
     first.come(Behaviour.ANSWERS)
@@ -171,7 +192,7 @@ def test_F4_without_any_provider_the_card_waits_in_a_dead_letter_and_is_done_whe
     assert [each.state for each in desk.letters] == [LetterState.REPLAYED]
     assert [each.outcome for each in desk.attempts][2:] == [Outcome.COMPLETED]
     assert desk.shut() == {second.name: State.OPEN}
-    assert [each["key"] for each in desk.mail] == told
+    assert desk.told == ["breaker", "breaker", "letter"]
     assert desk.outcomes == {each.id: 1 for each in desk.attempts}
 
 
@@ -183,7 +204,7 @@ def test_F4_without_any_provider_the_card_waits_in_a_dead_letter_and_is_done_whe
 def test_X6_whoever_is_killed_while_a_turn_is_started_leaves_it_to_the_next_beat(
     desk: Bench, method: str, arrives: bool, ids: int
 ) -> None:
-    desk.write_roster(open_after=3)
+    desk.write_roster()
     desk.first.come(Behaviour.HELD)
     desk.first.commands = reports("done", output="report.md")
     ref = desk.ready()

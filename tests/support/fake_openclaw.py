@@ -334,7 +334,8 @@ class FakeOpenClaw:
 
     def writes(self) -> list[str]:
         """Runs that would have changed something."""
-        reads = ("workboard.cards.list", "workboard.cards.runs", "sessions.list", "chat.history", "agents.list")
+        cards = ("workboard.cards.list", "workboard.cards.runs")
+        reads = (*cards, "sessions.list", "chat.history", "agents.list", "models.list")
         lists = (["workboard", "list"], ["agents", "list"])
         harmless = (["--version"], *lists, *(["gateway", "call", method] for method in reads))
         return [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from heartbeat.attempt import Cause, Failure, LetterState, Life, Outcome
 from heartbeat.breaker import Breaker, State
+from heartbeat.dispatch.letters import retry
 from heartbeat.dispatch.start import Result
 from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
 from heartbeat.store.port import Entry, EntryKind
@@ -137,6 +138,27 @@ def test_F4_a_task_that_is_refused_itself_is_a_dead_letter_at_once_and_nobody_is
     assert isinstance(found.decision, Skip)
     assert len(group.attempts) == 1
     assert group.store.breakers().get("first", Breaker("first")).failures == 0
+
+
+def test_F3_what_was_refused_for_its_own_sake_is_never_tried_again_before_a_person_says_so(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), **MANAGED)
+    group.engine.script_for("first", Fail(failure(Cause.TASK, "400")))
+    for _ in range(3):
+        group.dispatched("a")
+    group.pass_time(timedelta(days=1))
+    found = group.dispatched("a")
+    assert len(group.attempts) == 1
+    assert isinstance(found.decision, Skip)
+    assert "the task itself was refused" in found.decision.told
+    [letter] = group.letters
+    assert letter.state is LetterState.EXHAUSTED
+    told = [entry for entry in group.store.entries() if entry.key.startswith(f"letter/{letter.id}")]
+    assert told
+    assert all("不自动重试" in str(entry.payload["body"]) for entry in told)
+    with group.store.transaction():
+        retry(group.store, letter, "Vincent", group.now)
+    group.dispatched("a")
+    assert len(group.attempts) == 2
 
 
 def test_X5_never_more_turns_at_once_than_the_roster_allows(tmp_path: Path) -> None:

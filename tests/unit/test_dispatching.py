@@ -173,7 +173,7 @@ def test_F4_an_exhausted_letter_is_left_for_a_person() -> None:
     found = decided(HIGH, letters=[letter(1, HIGH.ref, state=LetterState.EXHAUSTED, tries=5, due=NOW - MINUTE)])
     assert isinstance(found, Skip)
     assert (found.reason, found.until) == (Reason.DEAD_LETTER, None)
-    assert "letter-1 failed 5 more times and is left for a person" in found.told
+    assert "dead letter letter-1 is left for a person: it failed 5 more times" in found.told
 
 
 def test_F4_a_closed_letter_is_in_nobodys_way() -> None:
