@@ -176,8 +176,8 @@ class DeadLetter:
     """A task that no provider would do, with everything that is needed to try again (rule F4).
 
     `tries` counts the replays that failed; `due_at` is when the next is tried. `attempts` are ids, in order. `poison`
-    says that the task itself is at fault. `payload` is plain JSON: engine and
-    session as they were last used, and why nobody was left to ask; the prompt is made anew, of what the task is by then.
+    says that the task itself is at fault. `payload` is plain JSON: engine and session as they were last used, and why
+    nobody was left to ask; the prompt is made anew, of what the task is by then.
     """
 
     id: str

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from heartbeat.acting import acting, slot_before
 from heartbeat.action import Voice
 from heartbeat.actions import Carried, WriterBuilder, carry_out
 from heartbeat.deadline import Deadline
@@ -21,16 +22,15 @@ from heartbeat.dispatch.base import SpawnerBuilder
 from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
 from heartbeat.dispatch.context import Means, opened
 from heartbeat.dispatch.engines import build_spawner
-from heartbeat.dispatch.foresight import foresee
+from heartbeat.dispatch.foresight import foreseen
 from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
 from heartbeat.errors import StateError, UsageError
-from heartbeat.instants import CLOCK_SKEW
 from heartbeat.memory import Memory, Miss
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
 from heartbeat.notify.inbox import inbox, is_nudge, lately_shown
 from heartbeat.observation import Observation, degradation_of, observe, patience
-from heartbeat.plan import Acting, Plan, plan
+from heartbeat.plan import Plan, plan
 from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
 from heartbeat.record import record_beats, record_failure, record_judgement
@@ -39,7 +39,6 @@ from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
 from heartbeat.rules.talk import Talk, talks
 from heartbeat.schedule.due import due, next_due
-from heartbeat.schedule.slots import current_slot
 from heartbeat.store.fencing import fenced_entry
 from heartbeat.store.holder import Process
 from heartbeat.store.locks import Fenced, Lock, lease, try_exclusive
@@ -368,29 +367,6 @@ def told_of_write(entry: Entry) -> str:
     return f"{operation} {entry.task}: {entry.state.value}"
 
 
-def acting(observation: Observation, agents: Sequence[str]) -> Acting:
-    """For whom a tick of these agents acts (rule L0)."""
-    roster, judgement = observation.roster, observation.judgement
-    beats = judgement.memory.beats
-    silent = frozenset(
-        agent.id
-        for agent in roster.agents.values()
-        if agent.id not in agents
-        and (
-            agent.id not in beats
-            or not _slot_before(agent, roster, judgement.now) <= beats[agent.id] <= judgement.now + CLOCK_SKEW
-        )
-    )
-    patrol = any(roster.agents[agent].patrol for agent in agents)
-    return Acting(frozenset(agents), patrol, silent)
-
-
-def _slot_before(agent: Agent, roster: Roster, now: datetime) -> datetime:
-    """The last slot but one: who left no receipt since has missed two (rule L0)."""
-    current = current_slot(agent.policy, roster.timezone, now)
-    return current_slot(agent.policy, roster.timezone, current - _TICK)
-
-
 def rehearse(
     observation: Observation,
     agents: Sequence[Agent],
@@ -407,10 +383,10 @@ def rehearse(
     planned = plan(observation.judgement, acting(observation, [agent.id for agent in agents]), roster.charter())
     written = {each.write.ref for each in planned.writes}
     means = peers.means if peers is not None else None
-    turns = Round() if environment is None else _foreseen(observation, agents, store, environment, means, written)
+    turns = Round() if environment is None else foreseen(observation, agents, store, environment, means, written)
     beats = []
     for agent in agents:
-        since = _slot_before(agent, roster, observation.at)
+        since = slot_before(agent, roster, observation.at)
         own = worklist(assessment, agent.id, patrol=agent.patrol)
         talk, waiting = _talk_with(observation, agent), inbox(store, agent.id)
         letters = (*waiting, *lately_shown(store, agent.id, since))
@@ -422,27 +398,6 @@ def rehearse(
             Beat(agent, own, None, inbox=tuple(shown[:_INBOX]), attention=decisions, deferred=deferred, turn=turn)
         )
     return Tick(observation, tuple(beats), planned, round=turns)
-
-
-def _foreseen(
-    observation: Observation,
-    agents: Sequence[Agent],
-    store: Store,
-    environment: Mapping[str, str],
-    means: Means | None,
-    written: Collection[Ref],
-) -> Round:
-    """Whom a beat at this instant would start; nobody where the roster's providers cannot be read."""
-    roster = observation.roster
-    if is_idle(roster, store):
-        return Round()
-    deadline = patience([agent.policy for agent in agents])
-    nowhere = Path()  # nothing is locked
-    try:
-        context = opened(roster, environment, store, nowhere, lambda: observation.at, deadline, means)
-    except UsageError as error:
-        return unable(agents, str(error))
-    return foresee(context, observation, agents, written)
 
 
 def patrol(observation: Observation, store: Store) -> Patrol:

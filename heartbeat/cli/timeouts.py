@@ -111,7 +111,7 @@ def look(session: Session, store: Store, *, at: datetime | None, fresh: bool) ->
 
 def ahead(seen: Observation, store: Store) -> Outlook:
     """What comes next for the tasks of a look."""
-    from heartbeat.beat import acting
+    from heartbeat.acting import acting
     from heartbeat.report.outlook import Outlook
     from heartbeat.store.port import UNFINISHED, EntryKind
 

@@ -5,16 +5,19 @@ Turns that have ended and were not collected count as running: only a beat finds
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from heartbeat.attempt import Attempt
-from heartbeat.dispatch.context import Context
+from heartbeat.dispatch.context import Context, Means, opened
 from heartbeat.dispatch.preparation import engine_of, plan_of, situation_of, unfinished_writes
-from heartbeat.dispatch.round import Dispatched, Round, is_idle
-from heartbeat.observation import Observation
+from heartbeat.dispatch.round import Dispatched, Round, is_idle, unable
+from heartbeat.errors import UsageError
+from heartbeat.observation import Observation, patience
 from heartbeat.roster.model import Agent
 from heartbeat.rules.dispatching import Continue, Decision, Skip, Start, decide
+from heartbeat.store.port import Store
 from heartbeat.task import Ref
 
 
@@ -68,3 +71,24 @@ def _would_be(context: Context, agent: Agent, decision: Continue | Start) -> Att
         provider=decision.provider.name,
         planned_at=context.clock(),
     )
+
+
+def foreseen(
+    observation: Observation,
+    agents: Sequence[Agent],
+    store: Store,
+    environment: Mapping[str, str],
+    means: Means | None,
+    written: Collection[Ref],
+) -> Round:
+    """Whom a beat at this instant would start; nobody where the roster's providers cannot be read."""
+    roster = observation.roster
+    if is_idle(roster, store):
+        return Round()
+    deadline = patience([agent.policy for agent in agents])
+    nowhere = Path()  # nothing is locked
+    try:
+        context = opened(roster, environment, store, nowhere, lambda: observation.at, deadline, means)
+    except UsageError as error:
+        return unable(agents, str(error))
+    return foresee(context, observation, agents, written)

@@ -39,9 +39,8 @@ class Scene:
         group.show_runs()
         group.pass_time(group.every)
         group.store.close()
-        with open_store(group.folder / "state", group.now) as store:
-            with suppress(Died):
-                self._tick(fuse, store)
+        with open_store(group.folder / "state", group.now) as store, suppress(Died):
+            self._tick(fuse, store)
         group.engine.at = None
         group.store = open_store(group.folder / "state", group.now)
 

@@ -21,7 +21,6 @@ from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Ref, Status
 from tests.support.dispatching import DispatchTeam, card, worker
 from tests.support.engines import Hang, StandInSpawner
-from tests.support.items import NOW
 from tests.support.scripted_writer import ScriptedSystem, ScriptedWorld
 
 AT_ONCE = 20

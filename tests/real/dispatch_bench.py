@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import ClientConnection
 
 from heartbeat.attempt import Attempt, DeadLetter
-from heartbeat.breaker import Breaker, State
+from heartbeat.breaker import State
 from heartbeat.store.opening import open_store, open_store_read_only
 from heartbeat.store.port import EntryKind
 from heartbeat.task import Ref
@@ -247,10 +247,6 @@ class Bench:
     def letters(self) -> tuple[DeadLetter, ...]:
         with open_store_read_only(self.state) as store:
             return store.letters()
-
-    def breaker(self, provider: Provider) -> Breaker:
-        with open_store_read_only(self.state) as store:
-            return store.breakers().get(provider.name, Breaker(provider.name))
 
     def shut(self) -> dict[str, State]:
         """The breakers that are not closed, by name."""

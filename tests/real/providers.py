@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.fake_models import Behaviour
 
-AGENTS = tuple(f"worker-{number:02}" for number in range(1, 19))
+AGENTS = tuple(f"worker-{number:02}" for number in range(1, 25))
 """One for each test: what was refused to one agent is remembered by OpenClaw for a while (contract 6.3)."""
 PLACES = ("first", "second", "third")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from heartbeat.beat import acting
+from heartbeat.acting import acting
 from heartbeat.memory import Hold, Pause, Stage
 from heartbeat.observation import Observation
 from heartbeat.report.explain import NEWS, SIGNS, Explanation, Records, explain

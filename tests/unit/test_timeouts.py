@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from heartbeat.beat import acting
+from heartbeat.acting import acting
 from heartbeat.errors import Exit
 from heartbeat.memory import Ending, Hold, Pause, Rounds, Stage, Step
 from heartbeat.policy import Recovery
