@@ -1,5 +1,5 @@
-"""Whoever dies while a turn is started, or while one is collected, at whatever step: one turn a dispatch id, one outcome,
-and the next beats go on (rules X2, X5, X6)."""
+"""Whoever dies while a turn is started or collected, at whatever step: one turn a dispatch id, one outcome, and the next
+beats go on (rules X2, X5, X6)."""
 
 from __future__ import annotations
 
