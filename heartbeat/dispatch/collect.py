@@ -94,7 +94,8 @@ def look(context: Context, attempt: Attempt) -> Attempt:
     if seen.going is Going.ENDED:
         return _collected(context, _known_to_run(context, attempt, keep=False), seen)
     if attempt.life is Life.SPAWNING:
-        failure = Failure(Cause.ENGINE, "the request for the turn never arrived", Outcome.SPAWN_FAILED)
+        # Mostly our own end: whoever asked was killed. Three of those are no reason to keep away from the engine.
+        failure = Failure(Cause.NONE, "the request for the turn never arrived", Outcome.SPAWN_FAILED)
         return _settled(context, attempt, Outcome.SPAWN_FAILED, failure)
     failure = Failure(Cause.ENGINE, f"{attempt.engine.value} knows nothing of this turn any more", Outcome.LOST)
     return _settled(context, attempt, Outcome.LOST, failure)

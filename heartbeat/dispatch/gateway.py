@@ -99,9 +99,11 @@ class GatewaySpawner:
         with self._open(deadline) as gateway:
             line = gateway.line(attempt)
             last = line[-1] if line else Run("", attempt.id, "")
-            if last.goes_on or (last.was_interrupted and gateway.may_take_up(attempt, last)):
+            if last.was_interrupted and gateway.may_take_up(attempt, last):
                 return Sighting(Going.RUNNING)
             word = last_word(gateway.wait(last.id))
+            if last.goes_on and not word.status:
+                return Sighting(Going.RUNNING)  # the list of tasks learns of an end a moment after the turn's last word
             if not line and not word.status:
                 return Sighting(Going.UNKNOWN)
             return sighting(last, word, gateway.transcript(attempt, line))

@@ -108,6 +108,13 @@ def count(value: Any) -> int:
     return value
 
 
+def natural(value: Any) -> int:
+    """A whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise Mistake(f"must be a whole number of at least 0, not {_shown(value)}")
+    return value
+
+
 def amount(value: Any) -> float:
     """A number above zero."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_COUNT:

@@ -31,6 +31,7 @@ Text = Annotated[str, PlainValidator(fields.text)]
 Flag = Annotated[bool, PlainValidator(fields.flag)]
 Duration = Annotated[timedelta, PlainValidator(fields.duration)]
 Count = Annotated[int, PlainValidator(fields.count)]
+Natural = Annotated[int, PlainValidator(fields.natural)]
 Amount = Annotated[float, PlainValidator(fields.amount)]
 Words = Annotated[tuple[Text, ...], BeforeValidator(fields.as_list)]
 Expanded = Annotated[str, _with_expansion(fields.expanded)]
@@ -263,7 +264,7 @@ class ProviderSection(Section):
 
     name: Text
     priority: Count | None = None
-    max_retries: Count = 3
+    max_retries: Natural = 3
     timeout: Duration | None = None
     timeout_sec: Annotated[timedelta, PlainValidator(fields.seconds)] | None = None
     run_deadline: Duration = timedelta(seconds=600)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,14 @@ from heartbeat.task import Ref
 from tests.real.gateway import GatewayFailedError, RealGateway
 from tests.real.install import OpenClawInstallation, install_openclaw
 from tests.real.providers import AGENTS, SECONDS, Provider, Providers
+from tests.real.turns import until
 from tests.real.wiretap import Wiretap
 from tests.real.writer_cases import RealBoardWriterCase
 
 _WAIT = 30_000
 """Milliseconds for which the Gateway is asked to wait for the end of a turn at a time."""
+
+_GOES_ON = frozenset({"queued", "running"})
 
 PROVIDER = "{name: %s, model: %s, priority: %d, max_retries: 1, run_deadline: %s}"
 
@@ -283,15 +286,14 @@ class Bench:
             for each in store.breakers().values():
                 store.put_breaker(replace(each, until=now if each.until is not None else None))
 
-    def wait_for_end(self, attempt: Attempt, seconds: float = SECONDS) -> Mapping[str, Any]:
-        """What `agent.wait` says once the attempt's turn is over."""
-        until = time.monotonic() + seconds
+    def wait_for_end(self, attempt: Attempt, seconds: float = SECONDS) -> None:
+        """Returns when the attempt's turn is over, by `agent.wait` and by the list of tasks, which follows a moment
+        later."""
+        end = time.monotonic() + seconds
         with self.gateway.connect() as connection:
-            while True:
-                told = connection.call("agent.wait", {"runId": attempt.id, "timeoutMs": _WAIT})
-                if "endedAt" in told:
-                    return told
-                assert time.monotonic() < until, told
+            while "endedAt" not in connection.call("agent.wait", {"runId": attempt.id, "timeoutMs": _WAIT}):
+                assert time.monotonic() < end, self.runs(attempt)
+        until(lambda: not any(run["status"] in _GOES_ON for run in self.runs(attempt)))
 
     def runs(self, attempt: Attempt) -> list[dict[str, Any]]:
         """What OpenClaw has on record of the turns of the attempt's session, the oldest first."""
@@ -309,7 +311,7 @@ class Bench:
             provider.go()
         for attempt in self.attempts if self.state.exists() else ():
             for run in self.runs(attempt):
-                if run["status"] in ("queued", "running"):
+                if run["status"] in _GOES_ON:
                     self.gateway.call("tasks.cancel", {"taskId": run["taskId"]})
         self.case.clear()
 

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
 """Seconds that a test waits for an event that takes milliseconds."""
@@ -110,5 +108,7 @@ def mount_namespace() -> tuple[str, ...]:
     """The command prefix under which a child may mount file systems that nobody else sees; skips without one."""
     prefix = _mount_namespace()
     if prefix is None:
+        import pytest  # which takes as long as all that a child needs, and children import this module
+
         pytest.skip("this machine lets nobody make a mount namespace")
     return prefix

@@ -25,15 +25,6 @@ BEHAVIOUR = "multica.behaviour.json"
 CALLS = "multica.calls.jsonl"
 VERSION = "0.4.32"
 
-_LAUNCHER = """#!{python} -IS
-import sys
-
-sys.path.append({folder!r})
-import fake_multica_cli
-
-sys.exit(fake_multica_cli.main())
-"""
-"""Imports this module, whose bytecode is kept, instead of being it: it is started hundreds of times."""
 _GLOBAL_FLAGS = {
     "server-url": True,
     "workspace-id": True,
@@ -69,8 +60,9 @@ def install(directory: Path, **behaviour: Any) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / "multica"
-    program.write_text(_LAUNCHER.format(python=sys.executable, folder=str(Path(__file__).parent)), "utf-8")
-    program.chmod(0o755)
+    from tests.support import ready_programs
+
+    ready_programs.write(program, "fake_multica_cli")
     behave(program, **behaviour)
     return program
 

@@ -13,7 +13,7 @@ from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
 from heartbeat.store.port import Entry, EntryKind
 from heartbeat.task import Status
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
-from tests.support.engines import Answer, Fail, Hang, LoseAnswer, StandInSpawner
+from tests.support.engines import Answer, Fail, Hang, LoseAnswer, LoseRequest, StandInSpawner
 from tests.support.rosters import make_agent
 from tests.support.scripted_writer import Fault, ScriptedSystem, ScriptedWorld
 
@@ -248,3 +248,12 @@ def test_X6_a_request_that_may_have_arrived_keeps_its_claim_although_the_engine_
     group.dispatched("a")
     assert engine.started == asked[:1]
     assert group.attempts[0].life is Life.RUNNING
+
+
+def test_F2_beats_that_are_killed_before_they_ask_keep_nobody_away_from_the_engine(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(*[LoseRequest()] * 12))
+    for _ in range(4):
+        group.dispatched("a")
+    assert Outcome.SPAWN_FAILED in [each.outcome for each in group.attempts]
+    assert group.store.breakers().get("openclaw", Breaker("openclaw")).failures == 0
+    assert group.engine.overlapping == []

@@ -344,7 +344,7 @@ def test_providers_are_a_list_in_the_order_of_priority(tmp_path: Path) -> None:
         "providers:\n"
         "  - {name: claude-opus, priority: 9, model: opus, timeout: 1m, run_deadline: 20m, enabled: false}\n"
         "  - {name: local, base_url: 'http://127.0.0.1:11435', api_key: '${KEY}', tags: [coding], ctx: 32768, "
-        "cost: 0.5, local: true, timeout_sec: 2.5, max_retries: 1}\n"
+        "cost: 0.5, local: true, timeout_sec: 2.5, max_retries: 0}\n"
         f"  - {{name: claude-haiku}}\nagents:\n{COO}",
     )
     local, haiku, opus = roster.extra["providers"]
@@ -352,7 +352,7 @@ def test_providers_are_a_list_in_the_order_of_priority(tmp_path: Path) -> None:
         "name": "local",
         "model": "local",
         "priority": 2,
-        "max_retries": 1,
+        "max_retries": 0,
         "timeout": timedelta(seconds=2.5),
         "run_deadline": timedelta(minutes=10),
         "enabled": True,
