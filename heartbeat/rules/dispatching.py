@@ -265,6 +265,8 @@ class _Choice:
             yield Passed(task, Reason.BUSY, "another agent's turn has it")
         if not refs.isdisjoint(self._at_work):
             yield Passed(task, Reason.BUSY, "a run is active on it")
+        if letter is not None and not self._may_replay(letter):
+            yield _resting_letter(task, letter)
         if not refs.isdisjoint(seen.touched):
             yield Passed(task, Reason.CHANGED, "it was written to since it was read")
         if self._engine is Engine.MULTICA and TOLD_BY[self._engine] not in {ref.source for ref in refs}:
@@ -283,8 +285,6 @@ class _Choice:
         if rounds.spend(row, seen.policy) is rounds.Spend.EXHAUSTED:
             told = f"{row.used} rounds of {rounds.limit_of(row, seen.policy)} are used"
             yield Passed(task, Reason.ROUNDS_EXHAUSTED, told)
-        if letter is not None and not self._may_replay(letter):
-            yield _resting_letter(task, letter)
         if self._card is not None and not refs & {self._card.ref} and any(ref.source == CARDS for ref in refs):
             yield Passed(task, Reason.BUSY, f"{self._card.key} is in progress and holds the agent's only slot")
 
