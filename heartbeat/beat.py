@@ -23,13 +23,14 @@ from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
 from heartbeat.dispatch.context import Means, opened
 from heartbeat.dispatch.engines import build_spawner
 from heartbeat.dispatch.foresight import foreseen
+from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
 from heartbeat.errors import StateError, UsageError
 from heartbeat.memory import Memory, Miss
 from heartbeat.notify.channels import open_channel
 from heartbeat.notify.delivery import Delivered, Open, deliver
 from heartbeat.notify.inbox import inbox, is_nudge, lately_shown
-from heartbeat.observation import Observation, degradation_of, observe, patience
+from heartbeat.observation import Observation, degradation_of, observe, patience, ttl_of
 from heartbeat.plan import Plan, plan
 from heartbeat.policy import Recovery
 from heartbeat.receipt import beat_receipt
@@ -37,6 +38,7 @@ from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
 from heartbeat.rules.backlog import Backlog, backlog
+from heartbeat.rules.degradation import Level
 from heartbeat.rules.talk import Talk, talks
 from heartbeat.schedule.due import due, next_due
 from heartbeat.store.fencing import fenced_entry
@@ -228,7 +230,7 @@ class _Room:
             cache,
             now=started,
             deadline=deadline,
-            fresh=fresh,
+            fresh=fresh or self._turns_changed(started),
             build=self.peers.source,
         )
         planned = plan(
@@ -239,6 +241,8 @@ class _Room:
         dispatched = self._dispatch(observation, deadline, carried)
         # A breaker that opened just now shows in this beat's own level (rule G1).
         level = degradation_of(observation.sweep, self.roster, self.store, self.clock())
+        if dispatched.obstacle:
+            level = replace(level, level=max(level.level, Level.L2), reasons=(*level.reasons, dispatched.obstacle))
         observation = replace(observation, degradation=level)
         delivered = deliver(
             self.store,
@@ -257,7 +261,20 @@ class _Room:
         beats = tuple(
             replace(beat, receipt=each.receipt, missed=each.missed) for beat, each in zip(beats, kept, strict=True)
         )
+        # Last of all: what a hook takes of the time is nobody else's.
+        dispatched = replace(dispatched, hooks=self._hooks(deadline))
         return Tick(observation, beats, planned, carried, delivered, dispatched)
+
+    def _hooks(self, deadline: Deadline) -> tuple[Entry, ...]:
+        return run_hooks(self.store, self.roster, self.environment, self.locks, clock=self.clock, deadline=deadline)
+
+    def _turns_changed(self, now: datetime) -> bool:
+        """Whether a snapshot may be older than what turns of these agents have done: then everything is read anew, or
+        the round would stumble over heartbeat's own claims."""
+        if is_idle(self.roster, self.store):
+            return False
+        since = now - ttl_of(self.roster)
+        return any(self.store.attempts(agent=agent.id, since=since) for agent in self.agents)
 
     def _dispatch(self, observation: Observation, deadline: Deadline, carried: Carried) -> Round:
         """What ended is collected, and whoever has ready work is started (rules X1 to X6)."""

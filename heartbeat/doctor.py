@@ -17,6 +17,7 @@ from pathlib import Path
 from heartbeat import __version__
 from heartbeat.attempt import Attempt, DeadLetter, Engine
 from heartbeat.breaker import Breaker, State, is_cooling, state_at
+from heartbeat.dispatch.hooks import program_of
 from heartbeat.dispatch.providers import failover_of
 from heartbeat.dispatch.readiness import Finding, Verdict, examine_claims, examine_multica, examine_openclaw
 from heartbeat.errors import HeartbeatError
@@ -31,6 +32,7 @@ from heartbeat.sinks.visit import Visit, visit
 from heartbeat.store.port import Store
 from heartbeat.systems.base import Deadline, FailureKind, Probe, ReadStatus
 from heartbeat.systems.openclaw.scratch import reads_scratch
+from heartbeat.systems.process import find_executable
 from heartbeat.systems.registry import build_source, source_order
 
 FILE_LIMIT = 5 * 1024
@@ -303,9 +305,20 @@ def _turns(roster: Roster, environment: Mapping[str, str], deadline: Deadline) -
         found += examine_multica(roster, environment, of_engine[Engine.MULTICA], deadline).findings
     if of_engine[Engine.OPENCLAW]:
         found += examine_claims(roster, environment)
+    yield from _hooks(roster, environment)
     for each in found:
         if each.verdict is not Verdict.UNTESTED:
             yield Check(_TURNS, each.subject, _OF_VERDICT[each.verdict], each.told, each.advice)
+
+
+def _hooks(roster: Roster, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the commands of `on_complete` are there to be run; none of them is."""
+    commands = {tuple(argv) for argv in roster.extra.get("on_complete", ())}
+    for program in sorted({program_of(argv, roster) for argv in commands}):
+        if find_executable(program, environment) is None:
+            told = f"on_complete: {program} is no program that can be run"
+            advice = "a name with a slash is looked for where the roster lies, any other on the PATH"
+            yield Check(_TURNS, "hooks", Level.WARNING, told, advice)
 
 
 def _left_of_turns(known: _Known, now: datetime) -> Iterator[Check]:

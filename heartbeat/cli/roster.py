@@ -22,10 +22,13 @@ app = typer.Typer(help="Check and show the roster.", no_args_is_help=True, rich_
 @app.command()
 def check(context: typer.Context, roster: RosterOption = None, debug: DebugOption = False) -> None:
     """Read the roster and report every mistake at once, each with its line. Exit 2 where there is one."""
+    from heartbeat.dispatch.providers import failover_of
+
     session = Session(context, roster)
     team = session.roster.agents
     classes = {agent.class_id for agent in team.values()}
     sources = ", ".join(session.roster.sources)
+    failover_of(session.roster, session.environment)
     typer.echo(f"{session.roster.path}: {len(team)} agents in {len(classes)} classes, sources {sources}: no mistakes")
 
 

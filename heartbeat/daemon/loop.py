@@ -260,10 +260,12 @@ class Daemon:
         self._turns_at = None
         try:
             with around.open_store() as store:
-                again, runs = followed(loaded, store, around.locks, self._wall, deadline, self._peers.means)
-            agents = tuple(agent for agent in self._agents if agent.id in self._again.union(again))
+                seen = followed(loaded, store, around.locks, self._wall, deadline, self._peers.means)
+            for line in seen.told:
+                around.say(line)
+            agents = tuple(agent for agent in self._agents if agent.id in self._again.union(seen.again))
             self._again, self._unseen_turns = frozenset(), ""
-            if runs:
+            if seen.runs:
                 self._look_at_turns()
             if agents:
                 self._beat(agents, extra=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from heartbeat.attempt import Attempt
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.context import Means, opened
+from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.round import follow, goes_on, is_idle
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import Store
@@ -23,12 +26,31 @@ class Loaded(Protocol):
     def environment(self) -> Mapping[str, str]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """`again` are the agents whose turns ended badly, `runs` whether any turn goes on, `told` a line for each end."""
+
+    again: tuple[str, ...] = ()
+    runs: bool = False
+    told: tuple[str, ...] = ()
+
+
 def followed(
     loaded: Loaded, store: Store, locks: Path, clock: Callable[[], datetime], deadline: Deadline, means: Means
-) -> tuple[tuple[str, ...], bool]:
-    """The agents whose turns ended badly, and whether any turn goes on. Raises StateError, UsageError."""
+) -> Followed:
+    """Collects what has ended. Raises StateError, UsageError."""
     if is_idle(loaded.roster, store) or not store.attempts(unfinished=True):
-        return (), False
+        return Followed()
     context = opened(loaded.roster, loaded.environment, store, locks, clock, deadline, means)
     collected = follow(context)
-    return goes_on(collected), bool(collected.running or collected.unseen)
+    again = goes_on(collected)
+    if not again:
+        run_hooks(store, loaded.roster, loaded.environment, locks, clock=clock, deadline=deadline)
+    return Followed(again, bool(collected.running or collected.unseen), tuple(map(_told, collected.ended)))
+
+
+def _told(ended: Attempt) -> str:
+    outcome = ended.outcome.value.replace("_", " ") if ended.outcome is not None else "ended"
+    return (
+        f"attempt {ended.number} of {ended.agent} on {ended.task} {outcome}{': ' if ended.error else ''}{ended.error}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -67,6 +68,8 @@ class Sighting:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     exit_code: int | None = None
+    ended_at: datetime | None = None
+    """When the engine says that it ended, where it does."""
 
 
 class Spawner(Protocol):

@@ -129,14 +129,24 @@ def _collected(context: Context, attempt: Attempt, seen: Sighting) -> Attempt:
         context,
         attempt,
         outcome,
-        failure=seen.failure,
+        failure=_ours(context, attempt, seen.failure),
         usage=seen.usage,
         model=seen.model,
         exit_code=seen.exit_code,
+        ended_at=seen.ended_at,
     )
     if ended is not None:
         clear_away(context, ended)
     return ended or context.store.attempt(attempt.id) or attempt
+
+
+def _ours(context: Context, attempt: Attempt, failure: Failure | None) -> Failure | None:
+    """A time-out in the words of whoever set the time: it is the roster's, and no setting of OpenClaw's."""
+    provider = context.failover_for(attempt.engine).named(attempt.provider)
+    if failure is None or failure.outcome is not Outcome.TIMED_OUT or provider is None or attempt.deadline is None:
+        return failure
+    told = f"no end within {format_duration(provider.run_deadline)} (run_deadline of {provider.name})"
+    return replace(failure, message=f"{told}: {failure.message}")
 
 
 def clear_away(context: Context, ended: Attempt) -> None:

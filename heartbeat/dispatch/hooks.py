@@ -7,7 +7,7 @@ one whose process died is run again, and tells itself apart by HEARTBEAT_DISPATC
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,8 +29,10 @@ from heartbeat.task import NOBODY
 TRIES = 3
 """After so many failures a hook is given up and told."""
 
-_LONGEST = 60.0
+_LONGEST = 20.0
 """Seconds that one hook may take."""
+_TOGETHER = 30.0
+"""Seconds for all hooks of one beat: the others are run by the next."""
 _LEAST_TIME = 1.0
 _RETRY = timedelta(minutes=1)
 _OUTPUT = 1_000_000
@@ -99,12 +101,29 @@ def run_hooks(
         if not lock.held:
             return ()
         done = []
+        deadline = deadline.at_most(_TOGETHER)
         for entry in store.entries(kind=EntryKind.HOOK, states=UNFINISHED):
+            if _drop_removed(store, roster, entry, clock()):
+                continue
             if deadline.left() < _LEAST_TIME:
                 break
             if entry.is_due(clock()):
                 done.append(_ran(store, roster, environment, entry, clock, deadline))
         return tuple(done)
+
+
+def _drop_removed(store: Store, roster: Roster, entry: Entry, now: datetime) -> bool:
+    """Whether the command is not in the roster any more: it is not run, whatever was queued."""
+    wanted = {tuple(argv) for argv in roster.extra.get("on_complete", ())}
+    if tuple(entry.payload.get("argv", ())) in wanted:
+        return False
+    store.settle_entry(entry.key, EntryState.DROPPED, now, error="the roster does not have this command any more")
+    return True
+
+
+def program_of(argv: Sequence[str], roster: Roster) -> str:
+    """The program of a hook: what holds a slash lies where the roster does, everything else on the PATH."""
+    return str(roster.path.parent / argv[0]) if "/" in argv[0] else argv[0]
 
 
 def _ran(
@@ -120,7 +139,7 @@ def _ran(
         return entry
     attempts = before.attempts + 1
     # One that ends whoever runs it, by restarting a daemon for example, would do so at every beat.
-    error = _DEADLY if attempts > TRIES else _failure(entry, environment, roster.path.parent, deadline)
+    error = _DEADLY if attempts > TRIES else _failure(entry, environment, roster, deadline)
     now = clock()
     if not error:
         state, due = EntryState.DONE, None
@@ -137,17 +156,20 @@ def _ran(
     return replace(entry, state=state, attempts=attempts, error=error)
 
 
-def _failure(entry: Entry, environment: Mapping[str, str], cwd: Path, deadline: Deadline) -> str:
+def _failure(entry: Entry, environment: Mapping[str, str], roster: Roster, deadline: Deadline) -> str:
     """Why the hook failed; empty where it did not."""
     try:
         argv = [str(word) for word in entry.payload["argv"]]
+        program = program_of(argv, roster)
+        if "/" in program and not Path(program).exists():
+            return f"no such file: {program}"
         facts: Mapping[str, Any] = entry.payload["facts"]
         told = {f"{_PREFIX}{name.upper()}": "" if value is None else _plain(value) for name, value in facts.items()}
         completed = run(
-            argv,
+            [program, *argv[1:]],
             deadline=deadline.at_most(_LONGEST),
             environment={**environment, **told},
-            cwd=cwd,
+            cwd=roster.path.parent,
             stdin=json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogatepass"),
             max_bytes=_OUTPUT,
         )

@@ -15,7 +15,6 @@ from heartbeat.dispatch.claims import finish_giving_back, give_back, returned
 from heartbeat.dispatch.collect import Collected, abandoned, collect
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.folder import runs_directory
-from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.letters import bury, withdraw_settled
 from heartbeat.dispatch.preparation import message_of, plan_of, situation_of, unfinished_writes
 from heartbeat.dispatch.settle import chain_of
@@ -58,7 +57,10 @@ class Dispatched:
         """One line for people: what was decided, and how far it came."""
         if self.begun is None or self.begun.result is Result.RUNNING:
             return self.decision.told
-        return f"{self.decision.told}; {self.begun.result.value.replace('_', ' ')}: {self.begun.told}"
+        told = f"{self.decision.told}; {self.begun.result.value.replace('_', ' ')}: {self.begun.told}"
+        if self.begun.result is Result.CONFLICT:
+            return f"{told}: somebody changed it since it was read, and the next beat looks again"
+        return told
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -78,6 +80,8 @@ class Round:
     collected: Collected = field(default_factory=Collected)
     dispatched: Mapping[str, Dispatched] = field(default_factory=dict)
     hooks: tuple[Entry, ...] = ()
+    obstacle: str = ""
+    """Why nobody can be started at all."""
 
     @property
     def is_going_on(self) -> bool:
@@ -105,7 +109,7 @@ def play(
         if taken is None or taken.started is None or set(orphan.refs).isdisjoint(taken.started.refs):
             give_back(context, orphan)
     _clear_away(context)
-    return Round(collected, dispatched, _hooks(context))
+    return Round(collected, dispatched)
 
 
 def _clear_away(context: Context) -> None:
@@ -127,7 +131,6 @@ def follow(context: Context) -> Collected:
     """Between two beats: collects what has ended, and does what hangs on it. Nothing is started. Raises StateError."""
     collected = collect(context, ())
     finish_giving_back(context)
-    _hooks(context)
     return collected
 
 
@@ -143,7 +146,8 @@ _NOT_FOLLOWED = frozenset({Outcome.COMPLETED, Outcome.ABORTED})
 
 def unable(agents: Sequence[Agent], why: str) -> Round:
     """The round of a roster whose providers cannot be read: nobody is started, and nothing else waits for that."""
-    return Round(dispatched={agent.id: Dispatched(agent.id, Skip(Reason.DEGRADED, why)) for agent in agents})
+    skips = {agent.id: Dispatched(agent.id, Skip(Reason.DEGRADED, why)) for agent in agents}
+    return Round(dispatched=skips, obstacle=why)
 
 
 def is_idle(roster: Roster, store: Store) -> bool:
@@ -151,17 +155,6 @@ def is_idle(roster: Roster, store: Store) -> bool:
     if any(agent.policy.dispatch != "none" for agent in roster.agents.values()):
         return False
     return not (store.attempts(unfinished=True) or store.entries(kind=EntryKind.HOOK, states=UNFINISHED, limit=1))
-
-
-def _hooks(context: Context) -> tuple[Entry, ...]:
-    return run_hooks(
-        context.store,
-        context.roster,
-        context.environment,
-        context.locks,
-        clock=context.clock,
-        deadline=context.deadline,
-    )
 
 
 def _forget_finished(context: Context, observation: Observation) -> None:

@@ -33,18 +33,20 @@ def settle(
     usage: Usage | None = None,
     model: str = "",
     exit_code: int | None = None,
+    ended_at: datetime | None = None,
     back: bool = False,
 ) -> Attempt | None:
     """Ends an attempt; None where somebody else had ended it, or moved it on, meanwhile.
 
     The breakers hear of it, a chain that leads nowhere becomes a dead letter, hooks are put on record. With `back` the
-    task is given back also where no dead letter does that. Raises StateError.
+    task is given back also where no dead letter does that. `ended_at` is when it ended by the engine's clock, which is
+    never before it was accepted, nor after now. Raises StateError.
     """
     now = context.clock()
     ended = replace(
         attempt,
         life=Life.ENDED,
-        ended_at=now,
+        ended_at=max(min(ended_at or now, now), attempt.accepted_at or attempt.planned_at),
         outcome=outcome,
         cause=failure.cause if failure is not None else None,
         error=failure.message[:_ERROR] if failure is not None else "",

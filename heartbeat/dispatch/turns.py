@@ -13,6 +13,7 @@ from typing import Any
 
 from heartbeat.attempt import Cause, Failure, Outcome, Usage
 from heartbeat.dispatch.base import Going, Sighting
+from heartbeat.instants import parse_instant
 from heartbeat.rules.failures import read_failure
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.json_text import safe_excerpt
@@ -162,7 +163,9 @@ def sighting(run: Run, word: LastWord, told: Transcript) -> Sighting:
     if status == "timed_out" and not word.status and not text.startswith(_TIMED_OUT):
         status = "failed"
     outcome, failure = _ending(run, status, text, word, told)
-    return Sighting(Going.ENDED, outcome, failure, model=word.model or told.model, usage=told.usage)
+    ended_at = parse_instant(run.ended_at) if run.ended_at else None
+    model = word.model or told.model
+    return Sighting(Going.ENDED, outcome, failure, model=model, usage=told.usage, ended_at=ended_at)
 
 
 def _ending(run: Run, status: str, text: str, word: LastWord, told: Transcript) -> tuple[Outcome, Failure | None]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import freezegun
 import pytest
 
 import heartbeat.sample
@@ -12,8 +15,22 @@ import heartbeat.sample
 AT = "2026-11-21T04:00:00Z"
 
 
+# To freeze time is to search every module for clocks, at every call of the command. There are none to freeze in these.
+freezegun.configure(
+    extend_ignore_list=["hypothesis", "jinja2", "markdown_it", "pydantic", "pygments", "rich", "syrupy", "websockets"]
+)
+
+
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
     """A directory with agents.yaml, its saved board, issues and workspaces."""
     sample = Path(heartbeat.sample.__file__).parent / "demo"
     return Path(shutil.copytree(sample, tmp_path / "team"))
+
+
+@pytest.fixture
+def team_on_disk() -> Iterator[Path]:
+    """The same where a program takes its time to be loaded, as most do."""
+    sample = Path(heartbeat.sample.__file__).parent / "demo"
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(sample, Path(folder) / "team"))

@@ -214,3 +214,16 @@ def test_one_that_has_ended_is_never_overdue_and_the_oldest_comes_first() -> Non
     first, second = replace(attempt(1), deadline=NOW), replace(attempt(2), deadline=NOW - MINUTE)
     ended = over(replace(attempt(3), deadline=NOW - timedelta(days=1)), NOW)
     assert overdue([first, ended, second], NOW + timedelta(days=1)) == (second, first)
+
+
+def test_X6_a_hook_that_is_not_there_is_told_and_none_is_run(started: Path, gateway: FakeGateway) -> None:
+    roster = started / "agents.yaml"
+    there = started / "there.sh"
+    there.write_text("#!/bin/sh\ntouch ran\n")
+    there.chmod(0o755)
+    roster.write_text(roster.read_text() + "on_complete: [[./nope.sh], [./there.sh]]\n")
+    told = turns(doctor(started, gateway))["hooks"]
+    assert told["level"] == "warning"
+    assert str(started / "nope.sh") in told["message"]
+    assert "there.sh" not in told["message"]
+    assert not (started / "ran").exists()

@@ -94,6 +94,7 @@ class Machine:
                         command = line.removeprefix("* * * * * ").replace("\\%", "%")
                         bare = {"HOME": str(self.home), "LOGNAME": "somebody", "PATH": "/usr/bin:/bin"}
                         subprocess.run(["/bin/sh", "-c", command], cwd=self.home, env=bare, check=True)
+                over.wait(0.5)
 
         thread = threading.Thread(target=minutes)
         thread.start()

@@ -470,10 +470,18 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.tombstone())
 
 
+class TwinsForLong(Twins):
+    """The same with more examples."""
+
+
 Twins.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TwinsForLong.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_the_twins_agree = Twins.TestCase
+test_the_twins_agree_for_long = pytest.mark.slow(TwinsForLong.TestCase)
 
 
 def test_the_port_and_its_twin_in_memory_load_without_sqlite() -> None:

@@ -105,24 +105,27 @@ def test_the_full_attempt_of_these_tests_leaves_nothing_at_its_default() -> None
     assert len({None, *usage}) == 4
 
 
-@pytest.mark.parametrize("engine", Engine)
-@pytest.mark.parametrize("life", Life)
-@pytest.mark.parametrize("outcome", [None, *Outcome])
-@pytest.mark.parametrize("cause", [None, Cause.TASK])
-def test_an_attempt_may_stand_anywhere_and_end_anyhow(
-    store: Store, engine: Engine, life: Life, outcome: Outcome | None, cause: Cause | None
-) -> None:
-    given = attempt(1, engine=engine, life=life, outcome=outcome, cause=cause)
-    assert store.add_attempt(given)
-    assert store.attempts() == (given,)
+def test_an_attempt_may_stand_anywhere_and_end_anyhow(store: Store) -> None:
+    ways = product(Engine, Life, [None, *Outcome], [None, Cause.TASK])
+    given = tuple(
+        attempt(number, engine=engine, life=life, outcome=outcome, cause=cause)
+        for number, (engine, life, outcome, cause) in enumerate(ways)
+    )
+    for each in given:
+        assert store.add_attempt(each)
+        assert store.attempt(each.id) == each
+    assert store.attempts() == given
 
 
-@pytest.mark.parametrize("cause", Cause)
-@pytest.mark.parametrize("status", Status)
-def test_whatever_caused_it_and_whatever_was_before_is_kept(store: Store, cause: Cause, status: Status) -> None:
-    given = attempt(1, cause=cause, before=((CARD, status), (CARD, status)))
-    assert store.add_attempt(given)
-    assert store.attempts() == (given,)
+def test_whatever_caused_it_and_whatever_was_before_is_kept(store: Store) -> None:
+    given = tuple(
+        attempt(number, cause=cause, before=((CARD, status), (CARD, status)))
+        for number, (cause, status) in enumerate(product(Cause, Status))
+    )
+    for each in given:
+        assert store.add_attempt(each)
+        assert store.attempt(each.id) == each
+    assert store.attempts() == given
 
 
 def test_X6_an_id_is_known_once_whatever_became_of_it(store: Store) -> None:

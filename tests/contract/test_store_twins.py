@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -442,7 +443,15 @@ class RememberingTwins(RuleBasedStateMachine):
         assert len({*refs}) == len(refs)
 
 
+class RememberingTwinsForLong(RememberingTwins):
+    """The same with more examples."""
+
+
 RememberingTwins.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+RememberingTwinsForLong.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_the_twins_remember_alike = RememberingTwins.TestCase
+test_the_twins_remember_alike_for_long = pytest.mark.slow(RememberingTwinsForLong.TestCase)

@@ -1,10 +1,10 @@
-"""Whoever dies while a turn is started or collected, at whatever step: one turn a dispatch id, one outcome, and the next
-beats go on (rules X2, X5, X6)."""
+"""Whoever dies while a turn is started or collected, at whatever step: one turn a dispatch id, one outcome, and the
+next beats go on (rules X2, X5, X6)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,13 +81,17 @@ def scene(folder: Path, status: Status = Status.TODO, **extra: object) -> Scene:
     return Scene(group)
 
 
-def steps_of(folder: Path, prepare: object, **extra: object) -> int:
-    """How many steps an undisturbed beat has after `prepare`."""
+def steps_of(folder: Path, prepare: Callable[[Scene], None], every: bool, **extra: object) -> list[int]:
+    """The steps of an undisturbed beat after `prepare`. Between the end of one and the beginning of the next nothing is
+    kept anywhere: who dies at the one leaves what who dies at the other leaves, and only `every` names both."""
     play = scene(folder, **extra)
-    prepare(play)  # type: ignore[operator]
+    prepare(play)
     bomb = Bomb()
     play.beat(bomb)
-    return len(bomb.steps)
+    follows = [False, *(before.startswith("after") for before in bomb.steps)]
+    return [
+        number for number, name in enumerate(bomb.steps) if every or not (follows[number] and name.startswith("before"))
+    ]
 
 
 def nothing(play: Scene) -> None:
@@ -108,11 +112,13 @@ def failing(play: Scene) -> None:
     play.group.engine.finish(dispatch, Fail(REFUSED))
 
 
+EVERY_STEP = pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 ONLY_ONE = {**MANAGED, "providers": ({**MANAGED["providers"][0], "max_retries": 0},)}
 
 
-def test_X6_whoever_dies_while_a_turn_is_started_leaves_one_turn_and_one_outcome(tmp_path: Path) -> None:
-    for step in range(steps_of(tmp_path / "calm", nothing)):
+@EVERY_STEP
+def test_X6_whoever_dies_while_a_turn_is_started_leaves_one_turn_and_one_outcome(tmp_path: Path, every: bool) -> None:
+    for step in steps_of(tmp_path / "calm", nothing, every):
         play = scene(tmp_path / str(step))
         play.beat(Bomb(step))
         play.beat()
@@ -132,8 +138,11 @@ def test_X6_whoever_dies_while_a_turn_is_started_leaves_one_turn_and_one_outcome
         group.store.close()
 
 
-def test_X6_whoever_dies_while_a_turn_is_collected_leaves_its_outcome_on_record_once(tmp_path: Path) -> None:
-    for step in range(steps_of(tmp_path / "calm", running)):
+@EVERY_STEP
+def test_X6_whoever_dies_while_a_turn_is_collected_leaves_its_outcome_on_record_once(
+    tmp_path: Path, every: bool
+) -> None:
+    for step in steps_of(tmp_path / "calm", running, every):
         play = scene(tmp_path / str(step))
         running(play)
         [first] = [each.id for each in play.group.attempts]
@@ -147,8 +156,11 @@ def test_X6_whoever_dies_while_a_turn_is_collected_leaves_its_outcome_on_record_
         group.store.close()
 
 
-def test_F4_whoever_dies_while_a_dead_letter_is_made_leaves_one_letter_and_the_card_as_it_was(tmp_path: Path) -> None:
-    for step in range(steps_of(tmp_path / "calm", failing, **ONLY_ONE)):
+@EVERY_STEP
+def test_F4_whoever_dies_while_a_dead_letter_is_made_leaves_one_letter_and_the_card_as_it_was(
+    tmp_path: Path, every: bool
+) -> None:
+    for step in steps_of(tmp_path / "calm", failing, every, **ONLY_ONE):
         play = scene(tmp_path / str(step), **ONLY_ONE)
         failing(play)
         play.beat(Bomb(step))

@@ -601,7 +601,7 @@ _ANY = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 
 TestInvariants = Company.TestCase
 TestInvariants.settings = settings(
-    max_examples=30, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=_ANY
+    max_examples=18, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=_ANY
 )
 
 

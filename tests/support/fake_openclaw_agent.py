@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _SCRIPT = r"""#!{interpreter} -IS
-import json, os, signal, subprocess, sys, time
+import json, os, signal, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "orders.json"), encoding="utf-8") as file:
@@ -108,6 +108,8 @@ if BEHAVIOUR == "default signals":
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 note("turn", message=MESSAGE, timeout=ARGUMENTS["timeout"])
 if BEHAVIOUR == "family":
+    import subprocess
+
     told = [sys.executable, "-IS", "-c", "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"]
     note("grandchild", child=subprocess.Popen(told).pid)
 if BEHAVIOUR in ("held", "hangs", "stubborn", "unconfirmed", "family", "default signals"):

@@ -34,7 +34,8 @@ def group_of(folder: Path) -> DispatchTeam:
 
 def look(group: DispatchTeam) -> tuple[tuple[str, ...], bool]:
     loaded = Loaded(group.roster, {})
-    return followed(loaded, group.store, group.folder, lambda: group.now, Deadline.after(60), group.peers.means)
+    seen = followed(loaded, group.store, group.folder, lambda: group.now, Deadline.after(60), group.peers.means)
+    return seen.again, seen.runs
 
 
 def test_a_turn_that_goes_on_is_looked_at_again_and_one_that_ended_badly_is_followed(tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from heartbeat.attempt import Cause, Failure, LetterState, Life, Outcome
+from heartbeat.beat import tick
 from heartbeat.breaker import Breaker, State
+from heartbeat.deadline import Deadline
 from heartbeat.dispatch.letters import retry
+from heartbeat.dispatch.round import Dispatched
 from heartbeat.dispatch.start import Result
 from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
-from heartbeat.store.port import Entry, EntryKind
+from heartbeat.store.port import Entry, EntryKind, EntryState
+from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Status
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
 from tests.support.engines import Answer, Fail, Hang, LoseAnswer, LoseRequest, StandInSpawner
@@ -257,3 +261,54 @@ def test_F2_beats_that_are_killed_before_they_ask_keep_nobody_away_from_the_engi
     assert Outcome.SPAWN_FAILED in [each.outcome for each in group.attempts]
     assert group.store.breakers().get("openclaw", Breaker("openclaw")).failures == 0
     assert group.engine.overlapping == []
+
+
+def test_S5_a_snapshot_from_before_our_own_claim_is_no_conflict_with_ourselves(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(Hang(), Hang()))
+    board, roster = group.world["workboard"], group.roster
+    board.shared = True
+
+    def beat() -> Dispatched:
+        group.show_runs()
+        done = tick(
+            roster,
+            roster.chosen(["a"]),
+            {},
+            group.store,
+            SnapshotCache(tmp_path / "kept"),
+            tmp_path,
+            clock=lambda: group.now,
+            peers=group.peers,
+            deadline=Deadline.after(60),
+        )
+        return done.round.dispatched["a"]
+
+    beat()
+    group.pass_time(timedelta(seconds=30))
+    group.engine.finish(group.attempts[0].id, Fail(REFUSED))
+    found = beat()
+    assert isinstance(found.decision, Continue)
+    assert found.begun is not None
+    assert found.begun.result is Result.RUNNING
+    assert len(group.attempts) == 2
+    group.engine.finish(group.attempts[1].id)
+    group.pass_time(timedelta(hours=1))
+    reads = board.reads
+    beat()
+    assert board.reads == reads + 1
+
+
+def test_X6_hooks_are_run_when_all_else_is_done_and_not_at_all_once_the_roster_has_them_no_more(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    hook = ("/bin/sh", "-c", f"echo $HEARTBEAT_OUTCOME >> {marks}")
+    group = team(tmp_path, card("c1", "a"), on_complete=(hook,))
+    group.dispatched("a")
+    group.extra = {"on_complete": (hook,)}
+    [entry] = group.beat("a").round.hooks
+    assert marks.read_text() == "completed\n"
+    assert entry.state is EntryState.DONE
+    group.extra = {}
+    group.dispatched("a")
+    queued = [each for each in group.store.entries(kind=EntryKind.HOOK) if each.state is not EntryState.DONE]
+    assert all(each.state is EntryState.DROPPED for each in queued)
+    assert marks.read_text() == "completed\n"
