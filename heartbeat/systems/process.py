@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +47,21 @@ class Completed:
 
 _live: set[subprocess.Popen[bytes]] = set()
 """Children that a thread is waiting for. A thread that is left behind waits no more, and its child must end too."""
+_starting = threading.Lock()
+"""Held while a child comes into being: it runs before we know of it."""
 
 
 def end_children() -> None:
-    """Kill the process group of every child that still runs; for the end of the program, however it comes."""
-    for process in tuple(_live):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    """Kill the process group of every child that still runs; for the end of the program, however it comes. Meanwhile
+    no thread starts another one."""
+    at_rest = _starting.acquire(timeout=_GRACE)
+    try:
+        for process in tuple(_live):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        if at_rest:
+            _starting.release()
 
 
 def find_executable(name: str, environment: Mapping[str, str]) -> str | None:
@@ -98,8 +107,9 @@ def run(
                 advice=f"make room in {tempfile.gettempdir()}, or set TMPDIR",
             ) from error
         grace = min(_GRACE, deadline.left() * _GRACE_SHARE)
-        process = _start(argv, program, environment, cwd, given, output, complaints)
-        _live.add(process)
+        with _starting:
+            process = _start(argv, program, environment, cwd, given, output, complaints)
+            _live.add(process)
         try:
             code = _wait(process, command, Deadline(deadline.at - grace), (output, complaints), max_bytes)
         except BaseException:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import freezegun
@@ -26,11 +24,3 @@ def team(tmp_path: Path) -> Path:
     """A directory with agents.yaml, its saved board, issues and workspaces."""
     sample = Path(heartbeat.sample.__file__).parent / "demo"
     return Path(shutil.copytree(sample, tmp_path / "team"))
-
-
-@pytest.fixture
-def team_on_disk() -> Iterator[Path]:
-    """The same where a program takes its time to be loaded, as most do."""
-    sample = Path(heartbeat.sample.__file__).parent / "demo"
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copytree(sample, Path(folder) / "team"))

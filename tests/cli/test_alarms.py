@@ -102,8 +102,7 @@ def test_S2_what_was_closed_is_counted_and_not_listed_while_its_source_is_down(t
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team_on_disk: Path, number: int, code: int) -> None:
-    team = team_on_disk
+def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team: Path, number: int, code: int) -> None:
     programs, told = team / "bin", team / "told"
     programs.mkdir()
     os.mkfifo(told)

@@ -321,9 +321,8 @@ def test_B5_a_log_that_cannot_be_written_is_a_failure_and_the_beats_are_on_recor
     assert len(receipts(team)) == 3
 
 
-def test_a_scheduler_that_ends_it_finds_that_on_record(team_on_disk: Path) -> None:
+def test_a_scheduler_that_ends_it_finds_that_on_record(team: Path) -> None:
     """systemd's TERM at shutdown, in the middle of a read."""
-    team = team_on_disk
     fifo = team / "asked"
     os.mkfifo(fifo)
     (team / "bin").mkdir()
