@@ -25,6 +25,9 @@ GRACE = timedelta(minutes=2)
 _LOOK = 20.0
 """Seconds that one look at a turn may take: an engine that hangs must not use up the time of the whole beat."""
 
+_LISTED_WITHIN = timedelta(seconds=15)
+"""An engine that accepted a turn a moment ago may not list it yet."""
+
 _LEAST_TIME = 1.0
 
 
@@ -97,6 +100,8 @@ def look(context: Context, attempt: Attempt) -> Attempt:
         # Mostly our own end: whoever asked was killed. Three of those are no reason to keep away from the engine.
         failure = Failure(Cause.NONE, "the request for the turn never arrived", Outcome.SPAWN_FAILED)
         return _settled(context, attempt, Outcome.SPAWN_FAILED, failure)
+    if attempt.accepted_at is not None and context.clock() < attempt.accepted_at + _LISTED_WITHIN:
+        return attempt
     failure = Failure(Cause.ENGINE, f"{attempt.engine.value} knows nothing of this turn any more", Outcome.LOST)
     return _settled(context, attempt, Outcome.LOST, failure)
 

@@ -63,6 +63,8 @@ class LastWord:
     model: str = ""
     began: bool = True
     """Whether a model was asked."""
+    ended_at: float | None = None
+    """In milliseconds, by the Gateway's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,13 @@ def last_word(answer: Any) -> LastWord:
     receipt = answer.get("terminalReceipt")
     effective = receipt.get("effective") if isinstance(receipt, Mapping) else None
     began = answer.get("providerStarted") is not False and answer.get("timeoutPhase") not in _NOT_BEGUN
-    return LastWord(_STATUS.get(status, status), _text(answer.get("error")), _model(effective), began)
+    return LastWord(
+        _STATUS.get(status, status),
+        _text(answer.get("error")),
+        _model(effective),
+        began,
+        _number(answer.get("endedAt")),
+    )
 
 
 _STATUS: Mapping[str, str] = {"ok": "completed", "error": "failed", "timeout": "timed_out"}
@@ -163,7 +171,7 @@ def sighting(run: Run, word: LastWord, told: Transcript) -> Sighting:
     if status == "timed_out" and not word.status and not text.startswith(_TIMED_OUT):
         status = "failed"
     outcome, failure = _ending(run, status, text, word, told)
-    ended_at = parse_instant(run.ended_at) if run.ended_at else None
+    ended_at = parse_instant(word.ended_at or run.ended_at)
     model = word.model or told.model
     return Sighting(Going.ENDED, outcome, failure, model=model, usage=told.usage, ended_at=ended_at)
 

@@ -138,7 +138,7 @@ def test_a_turn_shows_who_answers_and_who_does_not(case: Case, tmp_path: Path) -
     assert works.usage.input_tokens
     assert works.session.endswith(SESSION)
     fails = try_turn(replace(context, deadline=Deadline.after(90)), "coo", MANAGED.providers[3], "lin").attempt
-    assert (fails.outcome, fails.cause) == (Outcome.FAILED, Cause.REFUSES)
+    assert (fails.outcome, fails.cause) == (Outcome.FAILED, Cause.REFUSES), fails.error
     assert store.breakers()["denied"].state is State.OPEN
     assert [each.refs for each in store.attempts()] == [(), ()]
     assert store.letters() == ()

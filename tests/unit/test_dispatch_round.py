@@ -312,3 +312,15 @@ def test_X6_hooks_are_run_when_all_else_is_done_and_not_at_all_once_the_roster_h
     queued = [each for each in group.store.entries(kind=EntryKind.HOOK) if each.state is not EntryState.DONE]
     assert all(each.state is EntryState.DROPPED for each in queued)
     assert marks.read_text() == "completed\n"
+
+
+def test_X6_a_turn_that_its_engine_does_not_list_yet_is_not_lost(tmp_path: Path) -> None:
+    group = team(tmp_path, card("c1", "a"), engine=StandInSpawner(Hang(), Hang()))
+    group.dispatched("a")
+    group.engine.lose(group.attempts[0].id)
+    group.every = timedelta(seconds=5)
+    group.dispatched("a")
+    assert group.attempts[0].life is Life.RUNNING
+    group.every = timedelta(minutes=1)
+    group.dispatched("a")
+    assert group.attempts[0].outcome is Outcome.LOST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -90,18 +91,24 @@ class TestLastWord:
     def test_the_model_that_answered_is_told_and_not_the_one_that_was_asked_for(self) -> None:
         receipt = {"requested": {"provider": "a", "model": "m"}, "effective": {"provider": "b", "model": "n/o"}}
         assert last_word({"status": "ok", "endedAt": 1, "terminalReceipt": receipt}) == LastWord(
-            "completed", "", "b/n/o"
+            "completed", "", "b/n/o", ended_at=1.0
         )
 
     def test_a_turn_that_was_stopped_is_told_from_one_that_failed(self) -> None:
         assert last_word({"status": "error", "endedAt": 1, "stopReason": "rpc"}).status == "cancelled"
-        assert last_word({"status": "error", "endedAt": 1, "error": "no"}) == LastWord("failed", "no")
+        assert last_word({"status": "error", "endedAt": 1, "error": "no"}) == LastWord("failed", "no", ended_at=1.0)
 
     def test_a_time_out_with_an_end_is_one(self) -> None:
         told = {"status": "timeout", "endedAt": 1, "error": "Request timed out", "timeoutPhase": "provider"}
-        assert last_word({**told, "providerStarted": True}) == LastWord("timed_out", "Request timed out")
+        assert last_word({**told, "providerStarted": True}) == LastWord("timed_out", "Request timed out", ended_at=1.0)
         assert last_word({**told, "providerStarted": False}).began is False
         assert last_word({**told, "timeoutPhase": "queue"}).began is False
+
+
+def test_the_last_word_says_when_a_turn_ended_also_before_the_list_of_tasks_does() -> None:
+    word = last_word({"status": "ok", "endedAt": 1_700_000_000_000})
+    for listed in (run(OURS, "running"), run(OURS, "completed")):
+        assert sighting(listed, word, Transcript()).ended_at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
 class TestTranscript:
