@@ -68,8 +68,8 @@ class Sighting:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     exit_code: int | None = None
-    ended_at: datetime | None = None
-    """When the engine says that it ended, where it does."""
+    ended_at: datetime | None = field(default=None, compare=False)
+    """When the engine says that it ended, where it does; two looks may differ by milliseconds, as its records do."""
 
 
 class Spawner(Protocol):
