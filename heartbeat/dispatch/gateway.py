@@ -9,6 +9,7 @@ answers is set on the session, by whoever may write; only administrators may say
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ _SCOPES = (READ, WRITE)
 _INVALID = "INVALID_REQUEST"
 _NO_AGENT = "Unknown agent id"
 _STOPPED = "stopped by heartbeat"
+_LISTED_AFTER = 0.5
+"""Seconds after which a turn that was accepted is listed; some 50 ms are usual."""
 _TAKEN = frozenset({"accepted", "in_flight", "ok", "timeout", "error"})
 """What `agent` says of a turn that it has begun, be it just now, before, or long ago."""
 _TASKS_PAGE, _TASKS_PAGES = 500, 10
@@ -97,16 +100,12 @@ class GatewaySpawner:
     def look(self, attempt: Attempt, deadline: Deadline) -> Sighting:
         """One that the Gateway takes up again after a restart goes on. Raises TransportError."""
         with self._open(deadline) as gateway:
-            line = gateway.line(attempt)
-            last = line[-1] if line else Run("", attempt.id, "")
-            if last.was_interrupted and gateway.may_take_up(attempt, last):
-                return Sighting(Going.RUNNING)
-            word = last_word(gateway.wait(last.id))
-            if last.goes_on and not word.status:
-                return Sighting(Going.RUNNING)  # the list of tasks learns of an end a moment after the turn's last word
-            if not line and not word.status:
-                return Sighting(Going.UNKNOWN)
-            return sighting(last, word, gateway.transcript(attempt, line))
+            seen = gateway.seen(attempt)
+            if seen.going is Going.UNKNOWN:
+                # What was accepted a moment ago is in no list yet.
+                time.sleep(min(_LISTED_AFTER, deadline.left()))
+                seen = gateway.seen(attempt)
+            return seen
 
     def abort(self, attempt: Attempt, deadline: Deadline) -> bool:
         """By `tasks.cancel`: `chat.abort` is for who began the turn on the same connection, and for administrators.
@@ -227,6 +226,19 @@ class _Gateway:
             if not error.code:
                 raise
             return Transcript()
+
+    def seen(self, attempt: Attempt) -> Sighting:
+        """The turn as the Gateway's records show it at this moment."""
+        line = self.line(attempt)
+        last = line[-1] if line else Run("", attempt.id, "")
+        if last.was_interrupted and self.may_take_up(attempt, last):
+            return Sighting(Going.RUNNING)
+        word = last_word(self.wait(last.id))
+        if last.goes_on and not word.status:
+            return Sighting(Going.RUNNING)  # the list of tasks learns of an end a moment after the turn's last word
+        if not line and not word.status:
+            return Sighting(Going.UNKNOWN)
+        return sighting(last, word, self.transcript(attempt, line))
 
     def may_take_up(self, attempt: Attempt, interrupted: Run) -> bool:
         """Whether the Gateway, which was restarted, may still go on with a turn: it says so, or has just come up. It
