@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, Session, complain, progress
-from heartbeat.errors import UsageError
+from heartbeat.errors import BrokenOffError, UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from heartbeat.setup.begin import Prospect
@@ -22,8 +25,20 @@ if TYPE_CHECKING:
     from heartbeat.setup.old_files import Gathered
 
 FILE_NAME = "agents.yaml"
-NEXT = ("roster check", "doctor", "render --all --diff", "render --all", "cron install", "verify")
-"""What to run once there is a roster, in this order."""
+_SUFFIXES = (".yaml", ".yml")
+_GO_ON = "run `heartbeat init` again; --yes takes the safe answer to each question, --dry-run shows the roster"
+NEXT = (
+    "roster check",
+    "doctor",
+    "notify test {channel}",
+    "render --all --diff",
+    "render --all",
+    "tick --all",
+    "cron install",
+    "doctor --cron",
+    "verify --all",
+)
+"""What to run once there is a roster, in this order: README and docs/setup.md have the same."""
 
 
 def init(
@@ -60,9 +75,11 @@ def init(
         raise UsageError("there is no terminal to ask questions at", advice="--yes takes the safe answer to each")
     if not dry_run:
         refuse_existing(path)
-    made = _make(session, path, written, empty=empty, asks=asks, tells=not json_output)
-    text, _ = finished(made.plan, path, session.environment, plug_in_names)
-    if asks and not dry_run and not typer.confirm(f"Write {path}?", default=True, err=True):
+    with _nothing_written():
+        made = _make(session, path, written, empty=empty, asks=asks, tells=not json_output)
+        text, _ = finished(made.plan, path, session.environment, plug_in_names)
+        wanted = not asks or dry_run or typer.confirm(f"Write {path}?", default=True, err=True)
+    if not wanted:
         complain("nothing was written")
         return
     if not dry_run:
@@ -75,6 +92,20 @@ def init(
         typer.echo(text, nl=False)
     else:
         _say_next(path, made)
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """Around all that comes before the first byte is written: whoever breaks it off is told so, and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, EOFError, typer.Abort) as error:
+        print(file=sys.stderr)  # the cursor stands behind a question
+        cause = error.__context__ if isinstance(error, typer.Abort) else error
+        if isinstance(cause, EOFError):
+            told = "the answers ended before the last question; nothing was written"
+            raise BrokenOffError(told, advice=_GO_ON) from None
+        raise BrokenOffError("broken off; nothing was written", advice=_GO_ON) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +123,15 @@ class _Made:
     def next(self) -> list[str]:
         """The commands to go on with."""
         named = "" if self.is_found else f" --roster {shlex.quote(str(self.path))}"
-        return [f"heartbeat{named} {words}" for words in NEXT]
+        from heartbeat.setup.document import channel_name
+
+        channel = channel_name(draft.id for draft in self.plan.team.drafts)
+        return [f"heartbeat{named} {words.format(channel=channel)}" for words in NEXT]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the files, and of the places where none were looked for."""
+        return (*(self.gathered.notes if self.gathered else ()), *self.plan.team.notes)
 
     def document(self, text: str, *, is_written: bool) -> dict[str, Any]:
         """`heartbeat.init/1`."""
@@ -113,16 +152,24 @@ class _Made:
             },
             "agents": [agent(draft) for draft in self.plan.team.drafts],
             "left_out": [left_out(each) for each in self.plan.team.left_out],
-            "notes": list(self.plan.team.notes),
+            "notes": list(self.notes),
             "text": text,
             "next": self.next,
         }
 
 
 def _target(named: Path) -> Path:
-    """The file to write; in a directory it is agents.yaml."""
+    """The file to write; in a directory it is agents.yaml. What is not there yet is a file where its name ends like a
+    roster's, and else one that nobody can tell from a directory."""
     path = Path.cwd() / named
-    return path / FILE_NAME if path.is_dir() else path
+    if path.is_dir():
+        return path / FILE_NAME
+    if not os.path.lexists(path) and path.suffix.casefold() not in _SUFFIXES:
+        raise UsageError(
+            f"{path} is not there, and may be meant as a directory or as a file",
+            advice=f"name the file: `--into {shlex.quote(str(named / FILE_NAME))}` makes its directory, too",
+        )
+    return path
 
 
 def _make(session: Session, path: Path, written: Path | None, *, empty: bool, asks: bool, tells: bool) -> _Made:
@@ -145,8 +192,6 @@ def _make(session: Session, path: Path, written: Path | None, *, empty: bool, as
     zone, _ = machine.time_zone(environment)
     replies = _replies(prospect, machine.operator_name(environment), zone, asks=asks)
     team = begin.example() if empty else begin.team_of(prospect, replies.answers, found, operator=replies.operator)
-    for line in team.notes if tells else ():
-        _note(line)
     plan = Plan(
         team,
         replies.timezone,
@@ -157,7 +202,10 @@ def _make(session: Session, path: Path, written: Path | None, *, empty: bool, as
         "" if found.openclaw.read or found.openclaw.remote else machine.usual_workspaces(environment),
     )
     is_found = path == Path.cwd() / FILE_NAME and not environment.get(VARIABLE)
-    return _Made(path, found, gathered, plan, is_found)
+    made = _Made(path, found, gathered, plan, is_found)
+    for line in made.notes if tells else ():
+        _note(line)
+    return made
 
 
 def _found_lines(found: Found, gathered: Gathered | None) -> Iterator[str]:
@@ -168,8 +216,9 @@ def _found_lines(found: Found, gathered: Gathered | None) -> Iterator[str]:
         for line in tried(look) if look.tried else ():
             yield f"{look.system}: {line}"
     if gathered is not None:
-        others = f", {gathered.others} other Markdown files passed over" if gathered.others else ""
-        yield f"{len(gathered.files)} hand-written files were read{others}"
+        others = f", {counted(gathered.others, 'other Markdown file')} passed over" if gathered.others else ""
+        were = "was" if len(gathered.files) == 1 else "were"
+        yield f"{counted(len(gathered.files), 'hand-written file')} {were} read{others}"
         for refused in gathered.refused:
             yield f"{refused.path}:{refused.line}: not taken over: {refused.why}"
 
@@ -194,7 +243,7 @@ def _say_next(path: Path, made: _Made) -> None:
     team = made.plan.team
     classes = sorted({draft.class_id for draft in team.drafts})
     left = f", {len(team.left_out)} left out (in comments)" if team.left_out else ""
-    typer.echo(plain(f"{path}: written, {len(team.drafts)} agents, {', '.join(classes)}{left}"))
+    typer.echo(plain(f"{path}: written, {counted(len(team.drafts), 'agent')}, {', '.join(classes)}{left}"))
     typer.echo("Read it, mend what is wrong, and go on with:")
     for command in made.next:
         typer.echo(f"  {plain(command)}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
+from heartbeat.plural import counted
 from heartbeat.setup.begin import tried
 from heartbeat.setup.discover import Look
 from heartbeat.setup.drafts import Draft, LeftOut
@@ -62,7 +63,7 @@ def left_out(each: LeftOut) -> dict[str, Any]:
 
 def _value(value: Said) -> Any:
     if isinstance(value, timedelta):
-        return format_duration(value)
+        return exact_duration(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -85,6 +86,7 @@ def sync_document(compared: Comparison, written: Written | None, covered: Sequen
         ],
         "left_out": list(drift.left_out),
         "backup": str(written.backup) if written and written.backup else None,
+        "paste": list(written.paste) if written else [],
         "schedule": [
             {"target": each.target, "covered": not (each.words or each.problem), "problem": each.problem or None}
             | {"command": _typed(each.words) if each.words else None}
@@ -99,6 +101,7 @@ def sync_lines(compared: Comparison, written: Written | None, covered: Sequence[
     for look in compared.found.looks:
         for line in tried(look):
             yield f"{look.system}: {line}"
+    yield from _not_in_use(compared)
     yield from _missing(drift)
     if drift.gone:
         yield "in the roster, and nowhere else:"
@@ -111,12 +114,24 @@ def sync_lines(compared: Comparison, written: Written | None, covered: Sequence[
     if written is not None and written.backup is not None:
         yield f"{compared.path}: {written.told}, the old file is {written.backup}"
         yield from _schedule(covered, bool(drift.missing))
+    elif written is not None and written.paste:
+        yield f"{compared.path}: {written.told}"
+        yield "paste these lines below `agents:` yourself, in the form that the file has:"
+        yield from written.paste
     elif drift.in_step:
-        yield f"{compared.path}: {len(compared.roster.agents)} agents, in step" + (
+        yield f"{compared.path}: {counted(len(compared.roster.agents), 'agent')}, in step" + (
             " as far as is known" if drift.unknown else ""
         )
     elif drift.missing or drift.strangers:
         yield "`heartbeat roster sync --write` adds them"
+
+
+def _not_in_use(compared: Comparison) -> Iterator[str]:
+    """That Multica is not here, where somebody in the roster has a UUID of it."""
+    multica = compared.found.multica
+    number = sum(agent.multica_id is not None for agent in compared.roster.agents.values())
+    if number and not multica.read and multica.system not in compared.drift.unknown:
+        yield f"{multica.system}: not in use here, as nothing of it was found; {counted(number, 'UUID')} not compared"
 
 
 def _missing(drift: Drift) -> Iterator[str]:

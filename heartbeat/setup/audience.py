@@ -37,8 +37,9 @@ def audience(text: str) -> Audience | None:
 
 def class_of_label(label: str) -> str | None:
     """The class that a file says it belongs to."""
-    stripped = label.strip()
-    return next((class_id for word, class_id in CLASSES.items() if stripped.startswith(word)), None)
+    stripped = label.strip(" `*").lower()
+    words = {**CLASSES, **{class_id: class_id for class_id in CLASSES.values()}, "high": "high_frequency"}
+    return next((class_id for word, class_id in words.items() if stripped.startswith(word)), None)
 
 
 _OCCASION = re.compile(r"release|释放|评论|blocked|上限|暂停|超限|重新调度|恢复|告警", re.IGNORECASE)

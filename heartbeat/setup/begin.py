@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from heartbeat.errors import RosterError, UsageError
+from heartbeat.plural import counted
 from heartbeat.roster.load import roster_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.setup.discover import Found, Look
@@ -114,7 +115,7 @@ def nothing_found(found: Found) -> UsageError:
 def tried(look: Look[object]) -> tuple[str, ...]:
     """How each way to ask a system ended, a line each."""
     if look.read:
-        lines = [f"{len(look.agents)} agents, by {look.transport}"]
+        lines = [f"{counted(len(look.agents), 'agent')}, by {look.transport}"]
         lines += [f"{way.transport} did not work: {way.message}" for way in look.tried if _broken(way.kind)]
         return (*lines, *look.problems)
     if not look.tried:

@@ -128,6 +128,14 @@ def channel_name(ids: Iterable[str]) -> str:
     return next((name for name in _CHANNELS if name not in taken), "heartbeat-notifications")
 
 
+def notifications_file(state: str) -> str:
+    """The file that messages to people go to at first: beside the state directory, so that what becomes of the one does
+    not become of the other, and of the same name where several rosters have theirs side by side."""
+    place = PurePosixPath(state)
+    own = "" if place.name == "state" else f"-{place.name}"
+    return str(place.parent / f"notifications{own}.log")
+
+
 def _head(plan: Plan) -> Iterator[str]:
     yield "# Who is in the team, how often each agent beats, who hears of trouble. `heartbeat init` wrote it, and from"
     yield "# now on it is yours: `heartbeat roster check` finds every mistake, `heartbeat roster show` fills in every"
@@ -178,10 +186,11 @@ _SOURCES = (
 
 def _channels(plan: Plan) -> Iterator[str]:
     name = channel_name(draft.id for draft in plan.team.drafts)
-    log = str(PurePosixPath(plan.state) / "notifications.log")
+    log = notifications_file(plan.state)
     yield ""
-    yield "# Where messages to people go: a file to begin with. Addresses and secrets are named by the variables that"
-    yield "# hold them, as in `feishu: {kind: feishu, url_env: FEISHU_WEBHOOK, secret_env: FEISHU_SECRET}`."
+    yield "# Where messages to people go. A file reaches nobody: no person hears of anything until a real channel is"
+    yield f"# named, here and under `operator`; `heartbeat notify test {name}` tries one. Addresses and secrets are"
+    yield "# named by variables: `feishu: {kind: feishu, url_env: FEISHU_WEBHOOK, secret_env: FEISHU_SECRET}`."
     yield "channels:"
     yield f"  {name}: {{kind: file, path: {path_scalar(log, plan.home) or scalar(log)}}}"
 

@@ -110,6 +110,7 @@ def one_of_each(files: Sequence[HandWritten]) -> tuple[dict[str, HandWritten], t
         first = kept.setdefault(file.id, file)
         if first is not file:
             notes += _differences(file, first)
+            notes += (f"{file.path}:{note.line}: {note.message}" for note in file.notes)
             continue
         holder = holders.setdefault(file.multica_id, file.id) if file.multica_id else file.id
         if holder != file.id:
@@ -192,7 +193,7 @@ def draft_team(
                 candidate.workspace or (candidate.file.workspace if candidate.file else ""),
                 settings,
                 candidate.file.checks if candidate.file else (),
-                candidate.file.patrol if candidate.file else candidate.id in PATROLS,
+                candidate.id in PATROLS or (candidate.file is not None and candidate.file.patrol),
                 tuple(_notes(candidate, matching, openclaw_read=openclaw_read, multica_read=multica_read)),
             )
         )
@@ -316,7 +317,10 @@ def _differences(file: HandWritten, first: HandWritten) -> Iterable[str]:
         ("name", file.name, first.name),
         ("Multica UUID", file.multica_id, first.multica_id),
         ("class", file.class_id or "", first.class_id or ""),
-        ("checks", shown(file.checks), shown(first.checks)),
+        ("checks", shown(file.checks), shown(first.checks) if not file.checks else shown(file.checks)),
     ):
         if one != other:
             yield f"{file.place}: {what} {clean(one, 80) or 'not said'} here, {clean(other, 80) or 'not said'} there"
+    for check in file.checks:
+        if check not in first.checks:
+            yield f"{file.place}: the check {check!r} is not in {first.place}, and left out"

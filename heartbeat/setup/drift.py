@@ -50,10 +50,18 @@ class Drift:
         return not (self.missing or self.strangers or self.gone or self.changed)
 
 
-def compare(roster: Roster, document: Document, text: str, found: Found, real: Callable[[str], str]) -> Drift:
+def compare(
+    roster: Roster,
+    document: Document,
+    text: str,
+    found: Found,
+    real: Callable[[str], str],
+    *,
+    knew_multica: bool = False,
+) -> Drift:
     """The roster, as loaded, as plain data with lines, and as text for its comments, against what the systems say.
-    `real` gives a path without links and dots."""
-    view = _View(roster, document, text, found, real)
+    `real` gives a path without links and dots. `knew_multica` says that Multica was read for this roster before."""
+    view = _View(roster, document, text, found, real, knew_multica)
     return Drift(
         *view.missing(),
         view.gone(),
@@ -64,12 +72,21 @@ def compare(roster: Roster, document: Document, text: str, found: Found, real: C
 
 
 class _View:
-    def __init__(self, roster: Roster, document: Document, text: str, found: Found, real: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        document: Document,
+        text: str,
+        found: Found,
+        real: Callable[[str], str],
+        knew_multica: bool,
+    ) -> None:
         self._roster = roster
         self._document = document
         self._text = text
         self._found = found
         self._real = real
+        self._knew_multica = knew_multica
         written = document.get(("agents",))
         self._written: Mapping[str, Any] = written if isinstance(written, dict) else {}
         self._listed = {agent.id: agent for agent in found.openclaw.agents}
@@ -124,9 +141,16 @@ class _View:
     def unknown(self) -> tuple[str, ...]:
         """Systems that the roster has something to do with, and that could not be asked."""
         openclaw, multica = self._found.openclaw, self._found.multica
-        uses_multica = any(agent.multica_id for agent in self._roster.agents.values())
-        looks = ((openclaw, not openclaw.read), (multica, multica.failed or (uses_multica and not multica.read)))
+        looks = ((openclaw, not openclaw.read), (multica, not multica.read and self._needs_multica()))
         return tuple(look.system for look, is_unknown in looks if is_unknown)
+
+    def _needs_multica(self) -> bool:
+        """Under `auto` a Multica of which nothing is to be found is not in use, unless it was read before (S1a)."""
+        settings = self._roster.sources.get("multica", {})
+        transport = settings.get("transport", "auto")
+        if self._found.multica.failed or self._knew_multica or settings.get("required") or transport in ("api", "cli"):
+            return True
+        return transport != "auto" and any(agent.multica_id for agent in self._roster.agents.values())
 
     def _nobodys(self) -> tuple[Account, ...]:
         """Accounts that are nobody's, those that may be somebody's of the roster included."""

@@ -7,18 +7,19 @@ heartbeat's, becomes a note with its line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
-from itertools import zip_longest
 
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
 from heartbeat.setup import phrases
 from heartbeat.setup.audience import Audience, audience, listeners
+from heartbeat.setup.checklist import LONGEST, Check, checklist
 from heartbeat.setup.foreign import clean
-from heartbeat.setup.identity import PLACEHOLDER, Note, Who, identify
+from heartbeat.setup.identity import Note, Who, identify, uuid_of, without_identity
 from heartbeat.setup.segments import LONGEST_LINE, Line, Segment, headings, segments
+from heartbeat.setup.tables import Cell, Placed, rows
 
 Said = timedelta | int | tuple[str, ...]
 
@@ -36,23 +37,9 @@ MOST = timedelta(days=3660)
 """The longest time that a roster takes."""
 
 _OTHER_ID = re.compile(r"agentId['\"]?\s*\)?\s*={1,2}\s*['\"]?(?P<id>[\w-]+)")
-_OTHER_UUID = re.compile(r"assignee(?:-id)?[\s=]+(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+_ASKED_UUID = re.compile(r"assignee(?:-id)?[\s=]+(?P<uuid>[0-9a-fA-F-]{32,36})")
 _OURS = "<!-- heartbeat:begin"
 
-_CHECKS = re.compile(r"(?:执行|检查|保障|自检|巡检|专属)清单|每次心跳必须检查|专属检查")
-_ITEM = re.compile(r"\s*(?:\d+\s*[.)、]|[-*+])\s+(?P<text>.+)")
-_TICKS = re.compile(r"\A(?:\[[ xX]\]|[✅☑✔️\s])+")
-_COMMON = (
-    "全任务源检查",
-    "三源检查",
-    "进行中任务超时检测",
-    "超时检测",
-    "依赖检查",
-    "轮次计数器更新",
-    "轮次检查",
-    "轮次计数",
-)
-"""How the checks begin that every agent has; heartbeat does them, or its template says them."""
 _PATROL = re.compile(r"(?:全平台|全局|全队)\S{0,4}积压")
 """A check that only somebody who sees the whole team's backlog can do."""
 
@@ -64,6 +51,7 @@ class Rank(IntEnum):
     NAMED = 1
     CLASS = 2
     SCRIPT = 3
+    QUOTED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,49 +119,47 @@ class _Told:
     rank: Rank
 
 
-_Placed = tuple[Line, tuple[str, ...]]
-"""A line and the headings that it stands under."""
-
-
 class _Reader:
     """Goes through the lines of one file, once."""
 
     def __init__(self, segment: Segment, who: Who) -> None:
         self._segment = segment
         self._who = who
+        self._names = (who.name, who.id, f"{who.name}({who.id})", f"{who.name} ({who.id})")
         self._notes = list(who.notes)
         self._told: list[_Told] = []
         self._warned: list[tuple[int, int, int | None]] = []
         self._others: list[int] = []
-        self._checks: list[str] = []
-        self._has_checks = False
+        self._items: Mapping[int, Check] = {}
 
     def read(self) -> None:
-        rows: list[_Placed] = []
-        for line, above in headings(self._segment.lines):
+        placed = tuple(headings(self._segment.lines))
+        self._items = checklist(placed)
+        taken = {number for item in self._items.values() for number in item.lines if item.text}
+        table: list[Placed] = []
+        for line, above in placed:
             self._compare(line)
-            if not line.code and "|" in line.plain:
-                rows.append((line, above))
+            self._unread(line)
+            if not line.code and "|" in line.plain and line.number not in self._items:
+                table.append((line, above))
                 continue
-            self._table(rows)
-            rows = []
-            self._line(line, above)
-        self._table(rows)
+            self._table(table)
+            table = []
+            if line.number not in taken:
+                self._line(line, above)
+        self._table(table)
 
     def result(self, path: str) -> HandWritten:
         chosen = self._chosen()
         self._check_warnings(chosen)
         said = {setting: told.value for setting, told in chosen.items()}
         if self._others:
-            self._notes.append(Note(self._others[0], _other_classes(self._others)))
-        lacking = [setting for setting in TOLD_BY_ALL if setting not in said]
-        lacking += [] if self._has_checks else ["checks"]
-        if lacking:
-            told = f"says nothing of {', '.join(lacking)}: the class decides"
-            self._notes.append(Note(self._segment.lines[-1].number, told))
+            self._notes.append(Note(self._others[0], _other_lines(self._others)))
+        self._notes += self._lacking(said)
         if self._segment.open_at is not None:
             cut = "this block of code is not closed: the file may have been cut off"
             self._notes.append(Note(self._segment.open_at, cut))
+        checks = tuple(dict.fromkeys(item.text for item in self._items.values() if item.text))
         return HandWritten(
             path,
             self._segment.number,
@@ -183,51 +169,68 @@ class _Reader:
             self._who.class_id,
             said,
             {setting: told.line for setting, told in chosen.items()},
-            tuple(dict.fromkeys(self._checks)),
-            any(_PATROL.search(check) for check in self._checks),
-            tuple(sorted(self._notes, key=lambda note: note.line)),
+            checks,
+            any(_PATROL.search(check) for check in checks),
+            tuple(sorted(dict.fromkeys(self._notes), key=lambda note: note.line)),
         )
 
+    def _lacking(self, said: Mapping[str, Said]) -> Iterator[Note]:
+        """What no value was found for, which is not to say that the file has none."""
+        lacking = [setting for setting in TOLD_BY_ALL if setting not in said]
+        lacking += [] if self._items else ["checks"]
+        if lacking and phrases.RUNTIME not in said:
+            lacking.append(phrases.RUNTIME)
+        if lacking:
+            told = f"no value was read for {', '.join(lacking)}: the class decides"
+            yield Note(self._segment.lines[-1].number, told)
+        if self._who.class_id is None:
+            told = "no class was read: what the agent is called decides"
+            yield Note(self._segment.number, told)
+
     def _compare(self, line: Line) -> None:
-        """Ids that the scripts use against those of the head."""
+        """Ids and UUIDs anywhere in the file against those of the head."""
         for found in _OTHER_ID.finditer(line.plain):
             if found["id"].lower() != self._who.id:
                 self._note(line, f"speaks of the agent {clean(found['id'], 80)}, the file is about {self._who.id}")
-        for found in _OTHER_UUID.finditer(line.plain):
-            other, mine = found["uuid"].lower(), self._who.multica_id
-            if other != mine:
-                counts = f"{mine} counts" if mine else "none counts: the head of the file has no UUID"
-                self._note(line, f"asks Multica for {other}; {counts}")
+        mine = self._who.multica_id
+        asked = {uuid_of(found["uuid"]) for found in _ASKED_UUID.finditer(line.plain)}
+        for found in phrases.UUID.finditer(line.plain):
+            other = uuid_of(found.group())
+            if other == mine:
+                continue
+            counts = f"{mine} counts" if mine else "none counts: the head of the file has no UUID"
+            self._note(line, f"{'asks Multica for' if other in asked else 'names the UUID'} {other}; {counts}")
+
+    def _unread(self, line: Line) -> None:
+        """What of a line no reader sees, or nobody reads to the end."""
+        if phrases.numbers(line.hidden):
+            self._note(line, f"struck out or in a comment, and not taken over: {clean(line.hidden, LONGEST_LINE)}")
+        if len(line.written) > LONGEST_LINE:
+            self._note(line, f"longer than {LONGEST_LINE} characters; what is behind them was not read")
 
     # Lines
 
     def _line(self, line: Line, above: tuple[str, ...]) -> None:
-        in_list = any(_CHECKS.search(heading) for heading in above) and not line.code
-        item = _ITEM.fullmatch(line.written[:LONGEST_LINE]) if in_list else None
-        self._has_checks = self._has_checks or item is not None
-        text = clean(_TICKS.sub("", item["text"].replace("**", "")), 400) if item else ""
-        if text and not _is_common(text):
-            self._checks.append(text)
+        item = self._items.get(line.number)
+        if item is not None and item.lost:
+            self._note(line, f"a check is cut, as it is longer than {LONGEST} characters; not taken over: {item.lost}")
+        if item is not None and item.text and not item.begins_common:
             return
         about = audience(re.sub(r"\A\s*(?:\d+[.)]|[-*+])\s*", "", line.plain)) if not line.code else None
         rank = self._rank(about)
         if rank is None:
             self._others.append(line.number)
             return
-        plain = line.plain
+        if rank is Rank.PROSE and line.plain.lstrip().startswith(">"):
+            rank = Rank.QUOTED
+        plain = without_identity(line, self._segment, self._who)
         if about is not None:
-            plain = re.sub(r"\A[^:|]*[:|]\s*(?=每)", "心跳频率:", plain)
-        meant = phrases.meaning(plain, (self._who.name, self._who.id), script=line.script)
-        for quantity in meant.quantities:
-            self._tell(quantity.setting, quantity.value, line, Rank.SCRIPT if line.script else rank)
-        self._warned += [(line.number, percent, rounds) for percent, rounds in meant.warned]
-        for told in meant.odd:
-            self._note(line, told)
-        if meant.left:
-            self._note(line, f"{', '.join(meant.left[:5])}: heartbeat has no setting for it: {clean(line.plain, 80)}")
-        whom = () if line.script else _own(listeners(plain), self._who.id)
-        if whom:
-            self._tell(phrases.NOTIFY, whom, line, rank)
+            plain = re.sub(r"\A([^:|]*[:|])\s*(?=每)", r"\1心跳频率:", plain)
+        plain = _OTHER_ID.sub(" ", plain)
+        is_kept = item is not None and bool(item.text)
+        self._numbers(line, plain, Rank.SCRIPT if line.script else rank, above, about, is_kept=is_kept)
+        if not line.script:
+            self._hear(line, plain, rank)
 
     def _rank(self, about: Audience | None) -> Rank | None:
         """How surely a line about somebody speaks of this agent; None where it speaks of others."""
@@ -237,56 +240,55 @@ class _Reader:
             return Rank.NAMED
         return Rank.CLASS if about.class_id == self._who.class_id else None
 
+    def _numbers(
+        self,
+        line: Line,
+        text: str,
+        rank: Rank,
+        above: tuple[str, ...],
+        about: Audience | None,
+        *,
+        is_kept: bool = False,
+    ) -> None:
+        """Everything that the numbers of a text mean. What is left is noted, unless the roster has the text itself
+        (`is_kept`)."""
+        names = (*self._names, *(about.ids if about else ()))
+        meant = phrases.meaning(text, names, script=line.script, above=above)
+        for quantity in meant.quantities:
+            self._tell(quantity.setting, quantity.value, line, rank)
+        self._warned += [(line.number, percent, rounds) for percent, rounds in meant.warned]
+        for told in meant.odd:
+            self._note(line, told)
+        if meant.left and not is_kept:
+            left = ", ".join(dict.fromkeys(meant.left))
+            self._note(line, f"{left}: not understood as a setting, and not taken over: {clean(line.plain, 80)}")
+
+    def _hear(self, line: Line, text: str, rank: Rank) -> None:
+        whom = _own(listeners(text), self._who.id)
+        if whom:
+            self._tell(phrases.NOTIFY, whom, line, rank)
+
     # Tables
 
-    def _table(self, rows: list[_Placed]) -> None:
-        """Neighbouring lines with bars in them: a table where there is a rule among them, else just lines."""
-        if not any(_is_rule(row.plain) for row, _ in rows):
-            for row, above in rows:
-                self._line(row, above)
+    def _table(self, placed: list[Placed]) -> None:
+        for row in rows(placed, self._who.id, self._who.name):
+            if row.cells is None:
+                self._line(row.line, row.above)
+            for cell in row.cells or ():
+                self._cell(row.line, row.above, cell)
+
+    def _cell(self, line: Line, above: tuple[str, ...], cell: Cell) -> None:
+        rank = self._rank(cell.about)
+        if rank is None:
+            self._others.append(line.number)
             return
-        head: list[str] = []
-        for (row, _), following in zip_longest(rows, (row for row, _ in rows[1:])):
-            if following is not None and _is_rule(following.plain):
-                head = _cells(row.plain)
-            elif not _is_rule(row.plain):
-                self._row(row, _cells(row.plain), head)
-
-    def _row(self, row: Line, cells: list[str], head: list[str]) -> None:
-        about = audience(cells[0]) if cells else None
-        by_column = {index: audience(text) for index, text in enumerate(head) if index and audience(text)}
-        setting = phrases.column(cells[0]) if cells else None
-        if about is not None:
-            named = {index: phrases.column(text) for index, text in enumerate(head) if index}
-            self._cells(row, cells, {index: (name, about) for index, name in named.items()})
-        elif by_column and setting is not None:
-            self._cells(row, cells, {index: (setting, whose) for index, whose in by_column.items()})
-        elif by_column and "通知" in cells[0]:
-            mine = {index: whose for index, whose in by_column.items() if self._rank(whose) is not None}
-            for index, whose in mine.items():
-                told = cells[index] if index < len(cells) else ""
-                self._hear(row, f"告警通知 {told}", self._rank(whose))
-        else:
-            self._line(row, ())
-
-    def _cells(self, row: Line, cells: list[str], columns: Mapping[int, tuple[str | None, Audience | None]]) -> None:
-        for index, (setting, about) in columns.items():
-            rank = self._rank(about)
-            text = cells[index] if index < len(cells) else ""
-            if rank is None:
-                self._others.append(row.number)
-                continue
-            value = phrases.cell(text, setting) if setting else None
-            if setting and value is not None:
-                self._tell(setting, value, row, rank)
-            elif left := phrases.meaning(text, (self._who.name, self._who.id)).left:
-                self._note(row, f"{', '.join(left[:5])}: heartbeat has no setting for it: {clean(text, 80)}")
-            self._hear(row, text, rank)
-
-    def _hear(self, row: Line, text: str, rank: Rank | None) -> None:
-        whom = _own(listeners(text), self._who.id)
-        if whom and rank is not None:
-            self._tell(phrases.NOTIFY, whom, row, rank)
+        found = phrases.cell(cell.text, cell.setting, cell.heading) if cell.setting else None
+        if found is not None and cell.setting:
+            self._tell(cell.setting, found[0], line, rank)
+        rest = cell.text if found is None else found[1]
+        self._numbers(line, rest, rank, (*above, cell.heading), cell.about or audience(cell.text))
+        names_whom = cell.tells and not phrases.numbers(cell.text)
+        self._hear(line, f"告警通知 {cell.text}" if names_whom else cell.text, rank)
 
     # What came of it
 
@@ -312,7 +314,10 @@ class _Reader:
             if percent != phrases.WARN_PERCENT:
                 told = f"{percent} % is not to be set: heartbeat warns at {phrases.WARN_PERCENT} %"
                 self._notes.append(Note(line, told))
-            if rounds is None or limit is None or not isinstance(limit.value, int):
+            if rounds is None:
+                continue
+            if limit is None or not isinstance(limit.value, int):
+                self._notes.append(Note(line, f"{rounds} rounds are {percent} % of a limit that was not read"))
                 continue
             if abs(rounds * 100 - limit.value * percent) >= 100:
                 told = f"{rounds} rounds are not {percent} % of the {limit.value} on line {limit.line}, which count"
@@ -325,7 +330,7 @@ class _Reader:
 def shown(value: Said) -> str:
     """A value as the roster writes it."""
     if isinstance(value, timedelta):
-        return format_duration(value)
+        return exact_duration(value)
     return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
@@ -334,19 +339,13 @@ def _own(names: tuple[str, ...], agent: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys("self" if name.lower() == agent else name for name in names))
 
 
-def _is_common(check: str) -> bool:
-    folded = check.replace(" ", "")
-    return folded.startswith(_COMMON) or bool(PLACEHOLDER.match(folded))
-
-
-def _cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.strip().strip("|").split("|")]
-
-
-def _is_rule(row: str) -> bool:
-    return re.fullmatch(r"[\s|:-]*-{3,}[\s|:-]*", row) is not None
-
-
-def _other_classes(lines: list[int]) -> str:
-    shown_lines = ", ".join(map(str, sorted(set(lines))[:10]))
-    return f"speaks of other classes (lines {shown_lines}); their numbers are not this agent's"
+def _other_lines(lines: list[int]) -> str:
+    """The lines, neighbours as `7-9`."""
+    runs: list[list[int]] = []
+    for line in sorted(set(lines)):
+        if runs and runs[-1][1] == line - 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    told = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    return f"speaks of others (lines {told}); their numbers are not this agent's"

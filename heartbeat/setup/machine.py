@@ -54,12 +54,14 @@ def _zones(environment: Mapping[str, str], etc: Path) -> Iterator[tuple[str, str
 
 
 def state_directory(roster: Path) -> Path:
-    """Where a new roster's state goes: heartbeat's own directory, or one below it where another roster has that."""
+    """Where a new roster's state goes: `state` in heartbeat's own directory, or a directory beside that where another
+    roster has it already. Never the own directory itself: what the watchdog keeps there must not be part of what it
+    watches."""
     from platformdirs import user_state_path
 
     base = user_state_path("heartbeat", appauthor=False)
-    if not (base / "state.db").exists():
-        return base
+    if not any((directory / "state.db").exists() for directory in (base, base / "state")):
+        return base / "state"
     return base / hashlib.sha256(str(roster.resolve()).encode()).hexdigest()[:12]
 
 

@@ -14,6 +14,7 @@ from heartbeat.setup.legacy import HandWritten, Refused, parse
 DEPTH = 4
 """How many directories deep files are looked for."""
 MOST_FILES = 5000
+MOST_DIRECTORIES = 50_000
 MOST_BYTES = 8 * 1024 * 1024
 
 _SUFFIXES = frozenset({".md", ".markdown"})
@@ -24,11 +25,13 @@ _OF_A_WORKSPACE = ("AGENTS.md", "SOUL.md", "IDENTITY.md")
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found below a place. `others` counts Markdown files that have nothing to do with heartbeats."""
+    """What was found below a place. `others` counts Markdown files that have nothing to do with heartbeats; `notes` are
+    sentences about directories that were not looked into."""
 
     files: tuple[HandWritten, ...]
     refused: tuple[Refused, ...]
     others: int
+    notes: tuple[str, ...] = ()
 
 
 def gather(place: Path) -> Gathered:
@@ -41,7 +44,8 @@ def gather(place: Path) -> Gathered:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{place} cannot be read: {reason}", advice="name the directory with the files") from error
-    paths = sorted(_markdown(place)) if is_directory else [place]
+    walk = _Walk(place)
+    paths = sorted(walk.files()) if is_directory else [place]
     found: list[HandWritten] = []
     refused: list[Refused] = []
     others = 0
@@ -55,24 +59,90 @@ def gather(place: Path) -> Gathered:
         refused += not_these
     if not found:
         told = [f"{each.path}:{each.line}: {each.why}" for each in refused[:10]]
-        message = "\n".join((f"no hand-written HEARTBEAT.md was found in {place}", *told))
+        message = "\n".join((f"no hand-written HEARTBEAT.md was found in {place}", *told, *walk.notes()))
         raise UsageError(message, advice="files of this kind begin with `# HEARTBEAT.md - NAME(id)`")
-    return Gathered(tuple(found), tuple(refused), others)
+    return Gathered(tuple(found), tuple(refused), others, tuple(walk.notes()))
 
 
-def _markdown(top: Path) -> Iterator[Path]:
-    """Markdown files below a directory; hidden directories and installed packages are passed over."""
-    number = 0
-    for folder, below, names in os.walk(top):
-        depth = len(Path(folder).relative_to(top).parts)
-        deeper = () if depth >= DEPTH else below
-        below[:] = sorted(name for name in deeper if not name.startswith(".") and name not in _PASSED_OVER)
-        for name in names:
-            if Path(name).suffix.casefold() in _SUFFIXES:
-                number += 1
-                yield Path(folder, name)
-        if number > MOST_FILES:
-            raise UsageError(f"{top} holds more than {MOST_FILES} Markdown files", advice="name a smaller directory")
+class _Walk:
+    """The way through the directories below a place. Links are followed, each directory and each file is met once."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top
+        self._met: set[tuple[int, int]] = set()
+        self._deep: list[Path] = []
+        self._closed: list[str] = []
+
+    def files(self) -> Iterator[Path]:
+        """Markdown files; hidden directories and installed packages are passed over. What links lead to comes last, so
+        that a file is found under its own path where that lies here, too."""
+        number = directories = 0
+        waiting = [(self._top, 0)]
+        linked: list[tuple[Path, int]] = []
+        linked_files: list[Path] = []
+        while waiting or linked:
+            folder, depth = waiting.pop() if waiting else linked.pop(0)
+            if not self._is_new(folder):
+                continue
+            directories += 1
+            for entry in self._entries(folder):
+                path = Path(folder, entry.name)
+                if self._is_directory(entry):
+                    if entry.name.startswith(".") or entry.name in _PASSED_OVER:
+                        continue
+                    if depth >= DEPTH:
+                        self._deep.append(path)
+                        continue
+                    (linked if entry.is_symlink() else waiting).append((path, depth + 1))
+                elif path.suffix.casefold() in _SUFFIXES:
+                    number += 1
+                    if entry.is_symlink():
+                        linked_files.append(path)
+                    elif self._is_new(path):
+                        yield path
+            if number > MOST_FILES:
+                raise UsageError(
+                    f"{self._top} holds more than {MOST_FILES} Markdown files", advice="name a smaller directory"
+                )
+            if directories > MOST_DIRECTORIES:
+                told = f"{self._top} holds more than {MOST_DIRECTORIES} directories, what links lead to included"
+                raise UsageError(told, advice="name a smaller directory")
+        yield from filter(self._is_new, linked_files)
+
+    def notes(self) -> Iterator[str]:
+        """What was not looked into, and why."""
+        deep = [path for path in self._deep if self._is_new(path)]
+        if deep:
+            told = "directory was" if len(deep) == 1 else "directories were"
+            yield f"{self._top}: {len(deep)} {told} not entered, more than {DEPTH} deep: {deep[0]}" + (
+                f" and {len(deep) - 1} more" if len(deep) > 1 else ""
+            )
+        yield from self._closed
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self._closed.append(f"{folder}: was not entered: {error.strerror or error}")
+            return []
+
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            return entry.is_dir()
+        except OSError as error:
+            self._closed.append(f"{entry.path}: was not entered: {error.strerror or error}")
+            return False
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether nothing of the same identity was met before; what cannot be looked at is left to whoever reads it."""
+        try:
+            found = path.stat()
+        except OSError:
+            return True
+        known = (found.st_dev, found.st_ino) in self._met
+        self._met.add((found.st_dev, found.st_ino))
+        return not known
 
 
 def _parts(path: Path) -> tuple[tuple[HandWritten, ...], tuple[Refused, ...]]:

@@ -16,19 +16,23 @@ _TITLE = re.compile(r"#\s+HEARTBEAT(?:\.md)?(?=\W|\Z)[\s:·–—-]*(?P<rest>.*)
 _HUNK = re.compile(r"(?:@@ .*@@|diff --git |--- (?:a/|/dev/null)|\+\+\+ b/)")
 _FENCE = re.compile(r"\s*(?:\\)?(?P<run>`{3,}|~{3,})\s*(?P<info>[^`]*)")
 _BREAK = re.compile(r"\r\n|\r|\n")
+_COMMENT, _COMMENT_END = "<!--", "-->"
+_STRUCK = re.compile(r"~~(?!~).+?~~|<(?P<tag>del|s|strike)>.*?</(?P=tag)>", re.IGNORECASE)
 _SCRIPTS = frozenset({"bash", "sh", "shell", "zsh", "console", "python", "python3", "py"})
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line: its number in the whole text, as it was written, and in NFKC without emphasis. `script` says that it
-    stands in a block of code of a language that runs; `code` in any block."""
+    stands in a block of code of a language that runs; `code` in any block. `hidden` is what a reader does not see or
+    sees struck out: it is no part of `plain`."""
 
     number: int
     written: str
     plain: str
     code: bool = False
     script: bool = False
+    hidden: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def _segment(written: list[str], start: int, end: int, *, many: bool) -> Segment
     lines: list[Line] = []
     inner: tuple[str, str] | None = None
     open_at: int | None = None
+    commented = False
     for index in range(start, end):
         line, plain = written[index], _plain(written[index])
         fence = _FENCE.fullmatch(line[:LONGEST_LINE])
@@ -95,7 +100,8 @@ def _segment(written: list[str], start: int, end: int, *, many: bool) -> Segment
         elif inner is not None:
             lines.append(Line(index + 1, line, plain, code=True, script=_language(inner[1]) in _SCRIPTS))
             continue
-        lines.append(Line(index + 1, line, plain, code=bool(fence)))
+        seen, hidden, commented = (plain, "", commented) if fence else _seen(plain, commented)
+        lines.append(Line(index + 1, line, seen, code=bool(fence), hidden=hidden))
     title = _TITLE.match(lines[0].plain)
     return Segment(title["rest"].strip() if title else "", tuple(lines), open_at)
 
@@ -130,7 +136,23 @@ def _closes(fence: re.Match[str], opened: str) -> bool:
 
 
 def _plain(line: str) -> str:
-    return unicodedata.normalize("NFKC", line[:LONGEST_LINE]).replace("**", "").rstrip()
+    """The line in NFKC, which makes a comma of `，`: a space behind it keeps `3，100` from being a number."""
+    return unicodedata.normalize("NFKC", line[:LONGEST_LINE].replace("，", "， ")).replace("**", "").rstrip()
+
+
+def _seen(plain: str, commented: bool) -> tuple[str, str, bool]:
+    """What of a line is seen, what is not, and whether a comment is still open behind it."""
+    seen: list[str] = []
+    hidden: list[str] = []
+    rest = plain
+    while rest:
+        mark = _COMMENT_END if commented else _COMMENT
+        before, found, rest = rest.partition(mark)
+        (hidden if commented else seen).append(before)
+        commented = commented != bool(found)
+    shown = "".join(seen)
+    hidden += (found.group() for found in _STRUCK.finditer(shown))
+    return _STRUCK.sub("", shown).rstrip(), " ".join(filter(None, map(str.strip, hidden))), commented
 
 
 def headings(lines: tuple[Line, ...]) -> Iterator[tuple[Line, tuple[str, ...]]]:

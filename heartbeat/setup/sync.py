@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,36 +38,48 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was added, in words, the old file, and what still differs. Without a `backup` nothing was to be added."""
+    """What was added, in words, the old file, and what still differs. Without a `backup` nothing was added: there was
+    nothing, or the file has another form than usual, and `paste` are the lines for a person to put there."""
 
     told: str
     backup: Path | None
     left: Drift
+    paste: tuple[str, ...] = ()
 
 
 def look(
-    path: Path, environment: Mapping[str, str], on_progress: Callable[[str], None], patience: float = PATIENCE
+    path: Path,
+    environment: Mapping[str, str],
+    on_progress: Callable[[str], None],
+    patience: float = PATIENCE,
+    *,
+    knew_multica: bool = False,
 ) -> Comparison:
-    """Reads the roster and asks the systems that it names. Raises UsageError, RosterError, CannotWriteError."""
+    """Reads the roster and asks the systems that it names. `knew_multica` says that Multica was read for this roster
+    before. Raises UsageError, RosterError, CannotWriteError."""
     file = path.resolve()
     content = _content(file)
     roster = roster_of(path, content, environment, plug_in_names)
     document = read_document(content)
     found = discover(roster.sources, environment, on_progress, patience)
-    drift = compare(roster, document, content.decode("utf-8-sig"), found, os.path.realpath)
+    drift = compare(roster, document, content.decode("utf-8-sig"), found, os.path.realpath, knew_multica=knew_multica)
     return Comparison(path, file, content, roster, document, found, drift)
 
 
 def add(compared: Comparison, environment: Mapping[str, str]) -> Written:
     """Adds the missing agents at the end of `agents:`, and the strangers as comments; keeps the old file.
 
-    Raises UsageError, with the lines to paste, where the file has another form than usual or was changed meanwhile, and
-    CannotWriteError.
+    Raises UsageError where the file was changed meanwhile, and CannotWriteError.
     """
     drift = compared.drift
     if not drift.missing and not drift.strangers:
         return Written("nothing to add", None, drift)
-    new = _extended(compared, environment)
+    lines = _lines(compared, environment, "  ")
+    try:
+        lines = _lines(compared, environment, indentation(compared.content.decode()))
+        new = _extended(compared, lines, environment)
+    except (OddFormError, RosterError) as error:
+        return Written(f"nothing was added: {error}", None, drift, tuple(filter(None, lines)))
     try:
         if _content(compared.file) != compared.content:
             told = f"{compared.path} was changed while the systems were asked; nothing was written"
@@ -89,20 +101,10 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _extended(compared: Comparison, environment: Mapping[str, str]) -> bytes:
-    """The file's new content, which was read as a roster."""
-    text = compared.content.decode()
-    lines = _lines(compared, environment, "  ")
-    try:
-        lines = _lines(compared, environment, indentation(text))
-        new = inserted(text, lines, [draft.id for draft in compared.drift.missing]).encode()
-        roster_of(compared.path, new, environment, plug_in_names)
-    except (OddFormError, RosterError) as error:
-        pasted = "\n".join(filter(None, lines))
-        raise UsageError(
-            f"{compared.path}: nothing was added: {error}\n{pasted}",
-            advice="paste these lines below `agents:` yourself, in the form that the file has",
-        ) from error
+def _extended(compared: Comparison, lines: Sequence[str], environment: Mapping[str, str]) -> bytes:
+    """The file's new content, which was read as a roster. Raises OddFormError and RosterError."""
+    new = inserted(compared.content.decode(), lines, [draft.id for draft in compared.drift.missing]).encode()
+    roster_of(compared.path, new, environment, plug_in_names)
     return new
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,10 +105,13 @@ def test_a_roster_is_written_that_check_accepts_and_that_says_who_is_who(office:
         "Read it, mend what is wrong, and go on with:",
         "  heartbeat roster check",
         "  heartbeat doctor",
+        "  heartbeat notify test ops",
         "  heartbeat render --all --diff",
         "  heartbeat render --all",
+        "  heartbeat tick --all",
         "  heartbeat cron install",
-        "  heartbeat verify",
+        "  heartbeat doctor --cron",
+        "  heartbeat verify --all",
     ]
     assert office.gateway.writes() == []
     assert all(request.startswith("GET ") for request in office.multica.requests)
@@ -178,6 +185,44 @@ def test_at_a_terminal_no_is_an_answer(office: Office, monkeypatch: pytest.Monke
     assert not (office.home / "agents.yaml").exists()
 
 
+def test_whoever_stops_answering_is_told_that_nothing_was_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("Vincent\n"))
+    done = office.run("init")
+    assert done.code == 130
+    assert "the answers ended before the last question; nothing was written" in done.err
+    assert "run `heartbeat init` again; --yes takes the safe answer" in done.err
+    assert "Aborted" not in done.err
+    assert not (office.home / "agents.yaml").exists()
+
+
+def test_B5_ctrl_c_at_a_question_ends_as_an_interrupt_does_and_says_how_to_go_on(tmp_path: Path) -> None:
+    lay_out(tmp_path / "old", CREW[:2])
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "heartbeat", "init", "--from", "old"]
+    environment = {"HOME": str(tmp_path), "PATH": ""}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(terminal)
+        assert process.stderr is not None
+        said = ""
+        while "in charge of the team" not in said:
+            read = process.stderr.read(1)
+            assert read, said
+            said += read
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+        code = process.wait(60)
+    os.close(master)
+    assert code == 130
+    assert "heartbeat: broken off; nothing was written\n  run `heartbeat init` again" in said
+    assert "Traceback" not in said
+    assert "Aborted" not in said
+    assert not (tmp_path / "agents.yaml").exists()
+
+
 def test_hand_written_files_and_what_there_is_are_put_together(office: Office) -> None:
     lay_out(office.home / "old", CREW[:3])
     done = office.run("init", "--yes", "--from", "old")
@@ -215,7 +260,7 @@ def test_where_nobody_is_found_every_way_is_told_and_empty_is_the_way_out(tmp_pa
     assert done.code == 2
     assert tree(tmp_path) == {}
     for told in ("OpenClaw: gateway: no Gateway", "OpenClaw: cli: no program openclaw", "OpenClaw: file: no ",
-                 "Multica: api: no server", "Multica: cli: no command", "--empty"):  # fmt: skip
+                 "Multica: api: no server", "Multica: cli: no program", "--empty"):  # fmt: skip
         assert told in done.err
     assert heartbeat("init", "--empty", cwd=tmp_path, PATH="/nowhere").code == 0
     assert heartbeat("roster", "check", cwd=tmp_path).code == 0
@@ -243,3 +288,44 @@ def test_by_command_the_same_roster_comes_out(office: Office) -> None:
     }
     assert [system["transport"] for system in document["systems"]] == ["gateway", "api"]
     assert document["text"] == (office.home / "agents.yaml").read_text("utf-8")
+
+
+def test_a_directory_that_is_not_there_yet_is_not_taken_for_the_name_of_a_file(tmp_path: Path) -> None:
+    for words in (("--into", "team"), ("--into", "team/"), ("--into", "old.team")):
+        done = heartbeat("init", "--empty", *words, cwd=tmp_path, PATH="/nowhere")
+        assert done.code == 2
+        assert "may be meant as a directory or as a file" in done.err
+        assert f"`--into {words[1].rstrip('/')}/agents.yaml`" in done.err
+    assert tree(tmp_path) == {}
+    assert heartbeat("init", "--empty", "--into", "team/agents.yaml", cwd=tmp_path, PATH="/nowhere").code == 0
+    assert heartbeat("init", "--empty", "--into", "other/x.YML", cwd=tmp_path, PATH="/nowhere").code == 0
+    (tmp_path / "there").mkdir()
+    assert heartbeat("init", "--empty", "--into", "there", cwd=tmp_path, PATH="/nowhere").code == 0
+    assert (tmp_path / "there" / "agents.yaml").is_file()
+
+
+def test_the_first_channel_lies_outside_of_the_state_and_says_that_it_tells_nobody(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": "/nowhere", "XDG_STATE_HOME": str(tmp_path / "states")}
+    for name in ("one.yaml", "two.yaml"):
+        done = heartbeat("init", "--empty", "--into", name, cwd=tmp_path, **environment)
+        assert done.code == 0
+        assert f"  heartbeat --roster {tmp_path}/{name} notify test ops" in done.out.splitlines()
+        text = (tmp_path / name).read_text("utf-8")
+        assert "no person hears of anything until a real channel is\n# named" in text
+        roster = load_roster(tmp_path / name, environment)
+        assert roster.state is not None
+        roster.state.mkdir(parents=True, exist_ok=True)
+        (roster.state / "state.db").touch()  # the next roster has a directory of its own
+        assert not Path(roster.channels["ops"]["path"]).is_relative_to(roster.state)
+    first, second = (load_roster(tmp_path / name, environment) for name in ("one.yaml", "two.yaml"))
+    assert first.channels["ops"]["path"] != second.channels["ops"]["path"]
+
+
+def test_directories_that_were_not_looked_into_are_told(tmp_path: Path) -> None:
+    lay_out(tmp_path / "old" / "a" / "b" / "c", CREW[:2])
+    (tmp_path / "old" / "a" / "b" / "c" / "pilot" / "deeper").mkdir()
+    done = heartbeat("init", "--yes", "--from", "old", "--dry-run", cwd=tmp_path, PATH="/nowhere")
+    told = "1 directory was not entered, more than 4 deep: old/a/b/c/pilot/deeper"
+    assert told in done.err
+    document = heartbeat("init", "--yes", "--json", "--from", "old", "--dry-run", cwd=tmp_path, PATH="/nowhere").json
+    assert document["notes"] == [f"old: {told}"]

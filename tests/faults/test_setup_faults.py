@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,60 @@ def test_packages_hidden_directories_and_what_lies_too_deep_are_passed_over(tmp_
     assert [file.path for file in gather(tmp_path).files] == [str(tmp_path / "a/b/c/d/HEARTBEAT.md")]
 
 
+def test_links_to_workspaces_are_followed_and_nothing_is_met_twice(tmp_path: Path) -> None:
+    """A workspace that is kept elsewhere, a link back to the top, and a second name of a file."""
+    real, top = tmp_path / "real" / "broker", tmp_path / "openclaw"
+    real.mkdir(parents=True)
+    (real / "HEARTBEAT.md").write_text(BROKER, "utf-8")
+    top.mkdir()
+    (top / "workspace-broker").symlink_to(real)
+    (top / "again").symlink_to(top)
+    (top / "second.md").symlink_to(real / "HEARTBEAT.md")
+    gathered = gather(top)
+    assert [(file.path, file.workspace) for file in gathered.files] == [
+        (str(top / "workspace-broker" / "HEARTBEAT.md"), str(top / "workspace-broker"))
+    ]
+    assert gathered.notes == ()
+    (tmp_path / "real" / "x.md").symlink_to(real / "HEARTBEAT.md")
+    assert [file.path for file in gather(tmp_path).files] == [str(real / "HEARTBEAT.md")], "its own path before a link"
+
+
+def test_what_was_not_entered_is_told_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "HEARTBEAT.md").write_text(BROKER, "utf-8")
+    for place in ("a/b/c/d/e", "a/b/c/d/f", "closed"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "a/b/c/link").symlink_to("nowhere")
+    scan = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    deep, closed = gather(tmp_path).notes
+    assert deep == f"{tmp_path}: 2 directories were not entered, more than 4 deep: {tmp_path}/a/b/c/d/e and 1 more"
+    assert closed == f"{tmp_path}/closed: was not entered: Permission denied"
+    monkeypatch.setattr(old_files, "MOST_DIRECTORIES", 3)
+    with pytest.raises(UsageError, match="more than 3 directories"):
+        gather(tmp_path)
+
+
 def test_a_long_line_and_a_large_document_are_read_in_no_time(tmp_path: Path) -> None:
     path = tmp_path / "all.md"
     path.write_text(in_one() + "超过" + " 30" * 300_000 + "\n" + "|" * 100_000 + "\n" + "`" * 100_000, "utf-8")
     assert len(gather(path).files) == len(CREW)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1-" * 1900, "1 - " * 950, f"心跳频率{' ' * 3900}1", "1 分钟 " * 700, "超过 30 分钟无进展" * 300, "| " * 1900],
+)
+def test_a_line_of_the_same_again_and_again_takes_no_longer_than_its_length(line: str) -> None:
+    started = time.process_time()
+    files, _ = parse("f", f"# HEARTBEAT.md - 甲（a）\n{line}\n| a | b |\n|---|---|\n| 心跳频率 | {line} |\n")
+    assert files
+    assert time.process_time() - started < 3, "what backtracks takes a minute here"
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "0." + "3" * 300, "٣٠", "1e9"])

@@ -10,6 +10,7 @@ import pytest
 from heartbeat.setup.begin import Answers, nothing_found, origins, prospect, team_of, tried
 from heartbeat.setup.discover import MULTICA, OPENCLAW, Found, Look, nobody_asked
 from heartbeat.setup.drafts import Draft, Team
+from heartbeat.setup.identity import Note
 from heartbeat.setup.interview import interview
 from heartbeat.setup.legacy import HandWritten, parse
 from heartbeat.setup.matching import Account
@@ -106,6 +107,24 @@ def test_the_second_file_of_an_agent_is_compared_with_the_first_and_told() -> No
     )
 
 
+def test_what_the_second_file_of_an_agent_notes_and_checks_is_told_too() -> None:
+    first = file_of("broker", path="a.md")
+    other = replace(first, path="b.md", notes=(Note(9, "8 台"),), checks=(*first.checks, "备份 30 份"))
+    made = team(nobody_asked(), (first, other))
+    assert made.notes == (
+        "b.md:1: a second file of broker; a.md:1 counts",
+        "b.md:1: the check '备份 30 份' is not in a.md:1, and left out",
+        "b.md:9: 8 台",
+    )
+
+
+def test_L0_who_patrols_by_its_id_does_so_whatever_its_file_says() -> None:
+    (draft,) = team(nobody_asked(), (file_of("coo", patrol=False, checks=()),)).drafts
+    assert draft.patrol
+    (other,) = team(nobody_asked(), (file_of("broker", patrol=False),)).drafts
+    assert not other.patrol
+
+
 def test_two_agents_never_share_a_uuid() -> None:
     copied = file_of("cook", multica_id=file_of("broker").multica_id, path="cook.md")
     made = team(nobody_asked(), (file_of("broker"), copied))
@@ -168,7 +187,7 @@ def test_nothing_found_names_every_way_that_was_tried_and_what_to_do() -> None:
 def test_what_a_look_came_to_is_told_with_the_ways_that_failed_before() -> None:
     ways = (Attempt("gateway", FailureKind.TIMEOUT, "too slow"), Attempt("cli", None, ""))
     look = Look(OPENCLAW, (OpenClawAgent("coo"),), "cli", ways, ("an odd entry",))
-    assert tried(look) == ("1 agents, by cli", "gateway did not work: too slow", "an odd entry")
+    assert tried(look) == ("1 agent, by cli", "gateway did not work: too slow", "an odd entry")
     assert origins(Found(look, Look(MULTICA)), FILES[:2], "old") == ("OpenClaw (by cli), 2 hand-written files in old",)
     assert origins(nobody_asked(), (), "") == ()
 

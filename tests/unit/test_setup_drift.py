@@ -134,9 +134,15 @@ def test_S2_what_could_not_be_asked_is_unknown_and_nobody_is_gone() -> None:
     assert down.unknown == (OPENCLAW,)
     assert drift(OURS[:2], None).gone == ()
     assert drift(OURS[:2], None).unknown == (MULTICA,)
+
+
+def test_S1a_a_multica_of_which_nothing_is_found_is_not_in_use_unless_it_is_asked_for() -> None:
     absent = drift(OURS, None, multica_kind=FailureKind.NOT_CONFIGURED)
-    assert absent.unknown == (MULTICA,)
-    assert absent.changed == ()
+    assert (absent.unknown, absent.changed) == ((), ())
+    assert absent.in_step
+    for settings in ("{transport: api}", "{transport: cli}", "{transport: auto, required: true}"):
+        text = f"{ROSTER}sources:\n  multica: {settings}\n"
+        assert drift(OURS, None, text, multica_kind=FailureKind.NOT_CONFIGURED).unknown == (MULTICA,)
 
 
 def test_a_team_without_multica_needs_none() -> None:

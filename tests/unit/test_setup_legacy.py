@@ -53,7 +53,11 @@ CONTRADICTIONS = [
         "status=blocked → 通知 COO",
         "notify [coo] here, [creator] on line {c}; line {c} counts",
     ),
-    ("## 轮次\n", "## 轮次\n\n9 点重启 4 台机器。\n", "9, 4: heartbeat has no setting for it: 9 点重启 4 台机器。"),
+    (
+        "## 轮次\n",
+        "## 轮次\n\n9 点重启 4 台机器。\n",
+        "9, 4: not understood as a setting, and not taken over: 9 点重启 4 台机器。",
+    ),
     ("没完成就不认领", "待办超过 8 个", "8 is not to be set: heartbeat has 5 (above so many a backlog is told)"),
     ("agentId') == 'broker'", "agentId') == 'cook'", "speaks of the agent cook, the file is about broker"),
     ("ID: `broker`", "ID: `brokers`", "the id here is brokers, the heading says broker; this one counts"),
@@ -132,8 +136,8 @@ def test_of_a_table_by_class_only_the_own_row_or_column_counts() -> None:
         "dependency_wait": timedelta(hours=3),
     }
     assert [note.message for note in file.notes] == [
-        "speaks of other classes (lines 7, 9, 13, 15, 19, 20, 22); their numbers are not this agent's",
-        "says nothing of checks: the class decides",
+        "speaks of others (lines 7, 9, 13, 15, 19-20, 22); their numbers are not this agent's",
+        "no value was read for checks: the class decides",
     ]
 
 
@@ -163,7 +167,8 @@ def test_common_checks_hold_numbers_and_own_checks_are_taken_as_they_are() -> No
     assert file.checks == ("文件大小是否 < 5KB", "潮位 7 点")
     assert file.said == {"runtime_limit": timedelta(minutes=120), "max_rounds": 100}
     assert [note.message for note in file.notes] == [
-        "says nothing of every, suspect_after, recover_after, dependency_wait, notify: the class decides"
+        "no class was read: what the agent is called decides",
+        "no value was read for every, suspect_after, recover_after, dependency_wait, notify: the class decides",
     ]
 
 
@@ -173,7 +178,8 @@ def test_a_file_that_was_cut_off_gives_what_it_still_says_and_a_note() -> None:
     assert file.said["every"] == timedelta(minutes=15)
     assert [note.message for note in file.notes] == [
         "this block of code is not closed: the file may have been cut off",
-        "says nothing of recover_after, dependency_wait, max_rounds, notify, checks: the class decides",
+        "no value was read for recover_after, dependency_wait, max_rounds, notify, checks, runtime_limit: "
+        "the class decides",
     ]
     assert one(BROKER.splitlines()[0]).id == "broker"
 
@@ -267,3 +273,135 @@ def test_refusals_name_the_line_where_the_part_begins() -> None:
     assert refused == (
         Refused("f.md", len(BROKER.splitlines()) + 2, "it is a template with placeholders, and about no agent"),
     )
+
+
+HEAD = "# HEARTBEAT.md - 甲（a）\n> 分类：业务 Agent\n"
+UUID = "1c38b437-b54d-4784-bda3-29ce4c8a6722"
+
+
+def messages(body: str, head: str = HEAD) -> list[str]:
+    """The notes of a file, but for those about what it does not say."""
+    return [told for told in notes(head + body) if not told.startswith("no value was read for")]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("- 心跳频率 10 分钟 → 15 分钟", "10 分钟 → 15 分钟: several values where one is meant; none is taken over"),
+        ("- 限制值：20~30 轮", "20~30 轮: several values where one is meant; none is taken over"),
+        (
+            "- 超时阈值：20 分钟",
+            "20 分钟: runtime_limit or suspect_after? Which one is meant is not said, and neither is taken over",
+        ),
+        ("## 心跳频率：20", "20: not understood as a setting, and not taken over: ## 心跳频率:20"),
+        ("- ~~限制值：9 轮~~", "struck out or in a comment, and not taken over: ~~限制值:9 轮~~"),
+        ("接近 80%（24 轮）→ 预警", "24 rounds are 80 % of a limit that was not read"),
+        ("| 心跳频率 | " + "，".join(map(str, range(10, 19))) + " |", None),
+    ],
+)
+def test_what_is_not_taken_over_is_named_whole_and_for_the_true_reason(line: str, told: str | None) -> None:
+    (message,) = messages(f"{line}\n")
+    assert message == told or (told is None and all(str(number) in message for number in range(10, 19)))
+
+
+def test_a_row_of_values_below_their_settings_has_a_setting_for_each() -> None:
+    rows = "| 心跳频率 | 疑似超时 | 最大轮次 | 依赖等待 |\n|---|---|---|---|\n| 20 分钟 | 40 分钟 | 50 | 12h |\n"
+    assert one(HEAD + rows).said == {
+        "every": timedelta(minutes=20),
+        "suspect_after": timedelta(minutes=40),
+        "max_rounds": 50,
+        "dependency_wait": timedelta(hours=12),
+    }
+    assert messages(rows) == []
+    assert one(HEAD + rows + "| 21 分钟 | 41 分钟 | 51 | 13h |\n").said == {}, "nothing tells whose row is whose"
+    assert len(messages(rows + "| 21 分钟 | 41 分钟 | 51 | 13h |\n")) == 8
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"> Multica UUID: `{UUID}`",
+        f"> Multica ID：{UUID}",
+        f"> Multica Agent ID: {UUID.upper()}",
+        f"> UUID: {UUID.replace('-', '')}",
+        f"> OpenClaw Agent ID: `a` | Multica Agent UUID: `{UUID}`",
+    ],
+)
+def test_a_uuid_is_known_under_every_label_that_means_the_agent(line: str) -> None:
+    file = one(f"{HEAD}{line}\n")
+    assert (file.id, file.multica_id) == ("a", UUID)
+    assert messages(f"{line}\n") == []
+
+
+def test_a_uuid_of_something_else_or_further_down_is_noted_and_not_taken() -> None:
+    for body in (f"> Workspace UUID: {UUID}\n", f"{chr(10) * 15}Multica Agent UUID: {UUID}\n", f"项目 {UUID}\n"):
+        assert one(HEAD + body).multica_id == ""
+        assert messages(body) == [f"names the UUID {UUID}; none counts: the head of the file has no UUID"]
+
+
+def test_every_other_id_and_uuid_of_the_head_is_noted() -> None:
+    other = UUID.replace("1c", "2c")
+    body = f"> Agent ID: `a`, `b` / c\n> Agent ID: `d`\n> Agent UUID: {UUID}\n> Multica ID: {other}\n"
+    assert one(HEAD + body).multica_id == UUID
+    assert messages(body) == [
+        "the id here is b, too; a counts",
+        "the id here is c, too; a counts",
+        "the id here is d, too; a counts",
+        f"names the UUID {other}; {UUID} counts",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "class_id"),
+    [
+        ("> 分类：开发 Agent", "developer"),
+        ("> 类别：高频", "high_frequency"),
+        ("> Agent 类型: `业务`", "business"),
+        ("> Class: developer", "developer"),
+        ("> 说明", None),
+    ],
+)
+def test_the_class_stands_under_several_labels_and_its_lack_is_told(line: str, class_id: str | None) -> None:
+    text = f"# HEARTBEAT.md - 甲（a）\n{line}\n"
+    assert one(text).class_id == class_id
+    assert ("no class was read: what the agent is called decides" in notes(text)) is (class_id is None)
+
+
+def test_a_class_that_is_named_twice_is_noted() -> None:
+    text = f"{HEAD}> 分类：开发 Agent\n"
+    assert one(text).class_id == "business"
+    assert "the class is developer here, business on line 2, which counts" in notes(text)
+
+
+CHECKS = f"""{HEAD}
+## 心跳执行清单
+
+1. ✅ 依赖检查：先问架构师李四
+2. ✅ 三源检查以外，再看邮箱
+3. ✅ 检查 A
+   并且通知王五
+4. ✅ 依赖检查（跨平台）
+5. ✅ {"长" * 450}尾 7
+"""
+
+
+def test_an_agents_own_words_behind_a_common_check_and_on_its_next_lines_are_kept() -> None:
+    file = one(CHECKS)
+    assert file.checks[:3] == ("依赖检查：先问架构师李四", "三源检查以外，再看邮箱", "检查 A 并且通知王五")
+    assert file.checks[3] == "长" * 399 + "…"
+    (lost,) = [note for note in file.notes if "cut" in note.message]
+    assert lost.line == line_of(CHECKS, "尾 7")
+    told = "a check is cut, as it is longer than 400 characters; not taken over: "
+    assert lost.message == told + "长" * 51 + "尾 7"
+
+
+def test_a_line_that_is_too_long_to_be_read_is_told() -> None:
+    assert messages("x" * 4001 + " 30 分钟\n") == ["longer than 4000 characters; what is behind them was not read"]
+
+
+def test_numbers_of_the_agents_name_are_none_and_its_mere_number_is_one() -> None:
+    head = "# HEARTBEAT.md - 一号（1）\n> 分类：业务 Agent\n> OpenClaw Agent ID: `1`\n"
+    assert messages("由 一号（1）负责\n", head) == []
+    assert messages("泊位 1 个\n", head) == ["1: not understood as a setting, and not taken over: 泊位 1 个"]
+    named = HEAD.replace("（a）", "（dev2）")
+    assert messages("由 dev2 负责\n", named) == []

@@ -47,12 +47,16 @@ def test_the_zone_is_that_of_TZ_then_of_localtime_then_of_timezone_else_utc(tmp_
     assert machine.time_zone({"TZ": "/etc/localtime"}, tmp_path)[0] == "America/New_York"
 
 
-def test_a_second_roster_has_a_state_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["state", "."])
+def test_a_second_roster_has_a_state_directory_of_its_own(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     base = tmp_path / "heartbeat"
-    assert machine.state_directory(tmp_path / "agents.yaml") == base
-    base.mkdir()
-    (base / "state.db").write_bytes(b"")
+    assert machine.state_directory(tmp_path / "agents.yaml") == base / "state"
+    taken = base if where == "." else base / where
+    taken.mkdir(parents=True)
+    (taken / "state.db").write_bytes(b"")
     first, second = (machine.state_directory(tmp_path / name / "agents.yaml") for name in ("a", "b"))
     assert first.parent == second.parent == base
-    assert first != second
+    assert len({first, second, taken}) == 3
