@@ -12,6 +12,7 @@ from heartbeat.cli.health import agent_document
 from heartbeat.cli.scheduled import ScheduledOption, scheduled
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain, name_of, state_of
 from heartbeat.errors import CannotWriteError, Exit
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from heartbeat.roster.model import Roster
@@ -39,7 +40,7 @@ def watchdog(
         if dry_run:
             found = watch(room, dry_run=True)
         else:
-            with alone(room.shelf) as other:
+            with alone(room) as other:
                 if other:
                     complain(f"another watchdog is running ({other}); this one does nothing")
                     return
@@ -130,7 +131,7 @@ def _told(found: Watched) -> str:
     """What was told to whom."""
     delivered = found.delivered
     sent = f"; told {', '.join(dict.fromkeys(delivered.sent))}" if delivered and delivered.sent else ""
-    waiting = f"; {found.waiting} messages wait to be told" if found.waiting and delivered else ""
+    waiting = f"; {counted(found.waiting, 'message')} to be told" if found.waiting and delivered else ""
     return sent + waiting
 
 

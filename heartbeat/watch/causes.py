@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from heartbeat.store.port import Receipt
 from heartbeat.watch.health import Health
+from heartbeat.watch.overall import no_room
 from heartbeat.watch.processes import DAEMON, Doing, Held
 from heartbeat.watch.records import Records
 
@@ -29,6 +30,10 @@ class Cause(StrEnum):
     """Nobody has ever beaten here."""
     ALONE = "alone"
     """Others beat, this agent does not."""
+    NO_DISK = "no_disk"
+    """The state's disk takes nothing: whoever beats cannot put it on record."""
+    DAEMON_ENDED = "daemon_ended"
+    """The daemon ended in order, and nobody has beaten since."""
     NOBODY = "nobody"
     """Whatever started the beats does not start them any more."""
 
@@ -50,6 +55,8 @@ Author = Callable[[Receipt], Doing]
 
 def likely(agent: Health, team: Sequence[Health], records: Records, author: Author) -> Likely:
     """Why an agent that is down does not beat."""
+    if records.disk is not None and (records.disk.read_only or no_room(records.disk)):
+        return Likely(Cause.NO_DISK, state=str(records.disk.path))
     holder = next((each for each in records.holders if each.name == agent.agent), None)
     last = agent.last
     for each in filter(None, (holder, records.daemon)):
@@ -61,6 +68,8 @@ def likely(agent: Health, team: Sequence[Health], records: Records, author: Auth
         return Likely(Cause.NOT_BEGUN, state=str(records.state))
     if agent.unanswered is not None and newest.started_at >= agent.unanswered:
         return Likely(Cause.ALONE, since=None if last is None else last.ended_at)
+    if records.daemon_ended is not None and records.daemon_ended >= newest.ended_at:
+        return Likely(Cause.DAEMON_ENDED, since=records.daemon_ended)
     match author(newest):
         case Doing.ELSEWHERE:
             return Likely(Cause.ELSEWHERE, newest.pid, newest.host, newest.ended_at)
@@ -122,6 +131,14 @@ _WORDS: dict[Cause, tuple[str, str]] = {
     Cause.ALONE: (
         "others beat and this agent does not{since}",
         "see whether it is on schedule (heartbeat cron show), then try: heartbeat tick {agent}",
+    ),
+    Cause.NO_DISK: (
+        "the disk of {state} takes nothing, read-only or full: no beat can be put on record",
+        "make room there, or mount it for writing (`dmesg` may tell why it is not)",
+    ),
+    Cause.DAEMON_ENDED: (
+        "the daemon was ended in order{since} and not started again",
+        "start it again: heartbeat run, or `systemctl start` of its unit",
     ),
     Cause.NOBODY: (
         "no process has beaten{since}: whatever starts the beats does not start them any more",

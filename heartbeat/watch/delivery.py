@@ -2,20 +2,21 @@
 
 Every message goes to each channel that `watchdog.notify` means, and is tried at every run until it was taken. Where
 none of those took it, the operator's other channels are tried in order until one does. What waits for a channel goes
-out as one message. Before an attempt it is on record that the message may have arrived: an attempt that ends without an
-answer, or without us, is repeated as a repetition (invariant I4).
+out as one message, what matters most first. Before an attempt it is on record that the message may have arrived: an
+attempt that ends without an answer, or without us, is repeated as a repetition (invariant I4). A channel that keeps us
+beyond its time is left behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from heartbeat.action import Level, Message, marker_of
 from heartbeat.deadline import Deadline
 from heartbeat.instants import format_duration
-from heartbeat.notify.channels.base import ChannelError
+from heartbeat.notify.channels.base import ChannelError, Failure
 from heartbeat.notify.delivery import Open
 from heartbeat.notify.letter import Letter, clean, longest, one_line
 from heartbeat.notify.roles import recipients
@@ -23,7 +24,8 @@ from heartbeat.roster.model import Roster
 from heartbeat.store.port import EntryKind
 from heartbeat.task import NOBODY
 from heartbeat.watch import wording
-from heartbeat.watch.notebook import Notebook, Post
+from heartbeat.watch.notebook import Notebook, Post, newest_first
+from heartbeat.watch.patience import HangsError, within
 
 OTHERS_TOLD = timedelta(hours=1)
 """How long a channel is still tried for a message that another one has taken."""
@@ -36,6 +38,8 @@ _CROWDED_MINUTES = frozenset({0, 30})
 """When the schedulers of the world send, only what is critical goes (rule O3)."""
 _SHARE = 0.6
 """Of the time that is left, so much for one channel: the next must have its chance."""
+_TO_TELL = 0.9
+"""Of a channel's time, so much for the channel itself: who gives up in time can say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class _Delivery:
     def _send(self, name: str, posts: Sequence[Post], repeat: bool) -> bool:
         """Whether the channel may be tried for more."""
         book = self.done.book
-        letter = _letter(posts, self.roster, repeat)
+        letter = letter_of(posts, self.roster, repeat, book.alarms.standing)
         if self.now.minute in _CROWDED_MINUTES and letter.level is not Level.CRITICAL:
             return True
         # One that lies further ahead was noted by a clock that was set back since (rule B6).
@@ -134,9 +138,19 @@ class _Delivery:
         try:
             channel = self.open_channel(name, self.roster, self.environment)
             seconds = min(channel.seconds, max(_LEAST_SECONDS, self.deadline.left() * _SHARE))
-            channel.send(letter, self.deadline.at_most(seconds))
+            deadline = self.deadline.at_most(seconds * _TO_TELL)
+            within(
+                seconds,
+                f"the channel {name}",
+                lambda: channel.send(letter, deadline),
+                "see whether names can be looked up from this machine",
+            )
         except ChannelError as error:
             self._failed(name, keys, repeat or error.outcome_unknown, error)
+            return False
+        except HangsError as error:
+            unknown = ChannelError(Failure.TRANSIENT, str(error), advice=error.advice, outcome_unknown=True)
+            self._failed(name, keys, True, unknown)
             return False
         except Exception as error:  # noqa: BLE001 - a bug in one channel must not keep the others from being tried
             # Without its words: nobody has made sure that they hold no secret.
@@ -165,24 +179,43 @@ class _Delivery:
         self.keep(self.done.book)
 
 
-def _letter(posts: Sequence[Post], roster: Roster, repeat: bool) -> Letter:
-    """One message as it is, several as one with the newest last."""
-    levels = [_level(post) for post in posts]
-    level = max(levels, key=lambda each: each.rank)
+def letter_of(posts: Sequence[Post], roster: Roster, repeat: bool, standing: Container[str]) -> Letter:
+    """One message as it is. Several as one, each with its time: the newest first, then the newest word on each trouble
+    that stands, then the others from the newest back. Where there is no room for all, the last ones are counted."""
+    level = max(map(_level, posts), key=lambda each: each.rank)
     keys = tuple(post.key for post in posts)
-    first = posts[0]
-    alone = len(posts) == 1
-    body = first.body if alone else "\n\n".join(f"{post.title}\n{post.body}" for post in posts)
+    first, number = posts[0], sum(1 + post.earlier for post in posts)
+    alone = number == 1
+    body = clean(first.body) if alone else _together(newest_first(posts, standing), number, roster.timezone)
     return Letter(
         key=first.key if alone else f"watchdog/{marker_of(chr(10).join(sorted(keys)))}",
         level=level,
-        title=one_line(first.title if alone else wording.several(len(posts))),
-        body=longest(clean(body), lambda text: len(text.encode()) <= _BODY_BYTES),
+        title=one_line(first.title if alone else wording.several(number)),
+        body=longest(body, _fits),
         keys=keys,
-        count=len(posts),
+        count=number,
         to=tuple(roster.extra.get("watchdog", {}).get("notify", ())),
         repeat=repeat,
     )
+
+
+def _together(posts: Sequence[Post], number: int, zone: str) -> str:
+    """As many of the messages as there is room for, in this order, at least the first."""
+    parts = [clean(f"{wording.dated(post.at, post.title, zone)}\n{post.body}") for post in posts]
+    for count in range(len(parts), 1, -1):
+        text = "\n\n".join(parts[:count]) + _rest(number - count)
+        if _fits(text):
+            return text
+    rest = _rest(number - 1)
+    return longest(parts[0], lambda text: _fits(text + rest)) + rest
+
+
+def _rest(number: int) -> str:
+    return f"\n\n{wording.unlisted(number)}" if number else ""
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= _BODY_BYTES
 
 
 def _level(post: Post) -> Level:

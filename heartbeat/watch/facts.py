@@ -21,6 +21,7 @@ def encode(roster: Roster, state: Path) -> dict[str, Any]:
     """Plain JSON of what has to outlast the roster; `state` is the directory that its beats use."""
     board = roster.sources.get("workboard", {})
     return {
+        "roster": str(roster.path),
         "state": str(state),
         "timezone": roster.timezone,
         "operator": {"name": roster.operator.name, "notify": list(roster.operator.notify)},

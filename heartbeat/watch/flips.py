@@ -48,6 +48,8 @@ class Kind(StrEnum):
     """There was a state, and it is gone."""
     LOST = "lost"
     """Memory was lost, and nobody has accepted that (rule B7)."""
+    REPLACED = "replaced"
+    """Another memory has begun where there was one. It is told and then taken for what is meant."""
     ROSTER = "roster"
     DISK = "disk"
 
@@ -92,12 +94,14 @@ class Flip:
 @dataclass(frozen=True, slots=True)
 class Alarms:
     """What is remembered from one look to the next, by what it is about. `noticed` is when each trouble that stands was
-    first seen; `awake_since` when the looks began that followed each other closely."""
+    first seen; `awake_since` when the looks began that followed each other closely; `took` how long the last one went
+    on, by a clock that nobody sets and that stands still while the machine sleeps."""
 
     standing: Mapping[str, Alarm]
     noticed: Mapping[str, datetime]
     looked_at: datetime | None = None
     awake_since: datetime | None = None
+    took: timedelta = timedelta(0)
 
 
 NONE = Alarms({}, {})
@@ -158,11 +162,12 @@ def without_memory(troubles: Mapping[str, Trouble], now: datetime) -> tuple[Flip
 
 
 def awake(before: Alarms, now: datetime) -> datetime:
-    """Since when the looks have followed each other closely: since now where the last one is too long ago."""
+    """Since when the looks have followed each other closely: since now where the last one is too long ago. A look that
+    took long itself is no gap."""
     if before.looked_at is None or before.awake_since is None:
         return now
     apart = now - before.looked_at
-    return before.awake_since if timedelta(0) <= apart <= AWAKE_WITHIN else now
+    return before.awake_since if timedelta(0) <= apart <= AWAKE_WITHIN + max(before.took, timedelta(0)) else now
 
 
 def _may_be_told(trouble: Trouble, noticed: datetime, now: datetime, awake_since: datetime, grace: timedelta) -> bool:

@@ -64,13 +64,14 @@ class Record:
 
     `receipts` are the newest, newest first. `running` is since when a beat of it has been under way. `missed` counts
     the slots of the last day that passed without a receipt and have been noted as such. `pause` is one that stands:
-    beats come all the same.
+    beats come all the same. `forgotten` says that memory was lost: what is not on record may have been.
     """
 
     receipts: tuple[Receipt, ...] = ()
     running: datetime | None = None
     missed: int = 0
     pause: Pause | None = None
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Health:
     running: datetime | None = None
     missed: int = 0
     pause: Pause | None = None
+    forgotten: bool = False
 
     @property
     def missing(self) -> timedelta | None:
@@ -131,6 +133,7 @@ def health(expected: Expected, record: Record, now: datetime) -> Health:
         running=record.running,
         missed=record.missed,
         pause=record.pause,
+        forgotten=record.forgotten,
     )
 
 
@@ -212,7 +215,9 @@ def said(receipt: Receipt | None) -> str:
 
 
 def _never(found: Health) -> str:
-    return "it has not beaten since the clock was set back" if found.ahead else "it has never beaten"
+    if found.ahead:
+        return "it has not beaten since the clock was set back"
+    return "nothing is known of its beats, since memory was lost" if found.forgotten else "it has never beaten"
 
 
 def _by(found: Health) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -66,25 +66,41 @@ def judged(scene: Scene, seen: Mapping[str, Seen], book: Notebook) -> tuple[dict
         lasting(DISK, Kind.DISK if records.disk.read_only or no_room(records.disk) else None)
     if records.trouble or gone:
         return troubles, well, unknown | {BEATS, MEMORY, *map(agent_key, scene.roster.agents)}
-    lasting(MEMORY, None if records.lost is None else Kind.LOST)
+    if replaced(records, book):
+        troubles[MEMORY] = Trouble(Kind.REPLACED, records.memory or scene.at, scene.at)
+    elif MEMORY not in book.alarms.standing or book.alarms.standing[MEMORY].kind is not Kind.REPLACED:
+        # That another memory began is told once: there is no end of it to tell.
+        lasting(MEMORY, None if records.lost is None else Kind.LOST)
     own = {found.agent: _agent_trouble(found, scene, seen[found.agent], book) for found in scene.healths}
     silence = _silence(scene, own)
     if silence is not None:
         troubles[BEATS] = silence
 
-    def without_trouble(key: str, good: bool, mark: str) -> None:
+    def without_trouble(key: str, healths: Sequence[Health]) -> None:
+        """What was told is over when a beat has come since. That the next one is late again is no matter: who beats
+        each minute may be looked at in the second before each beat."""
         alarm = book.alarms.standing.get(key)
-        (well if good and (alarm is None or alarm.mark != mark) else unknown).add(key)
+        fine = GOOD if alarm is None else GOOD | {Status.LATE}
+        anew = alarm is None or alarm.mark != _newest(healths)
+        (well if anew and any(each.status in fine for each in healths) else unknown).add(key)
 
     if silence is None:
-        without_trouble(BEATS, any(each.status in GOOD for each in scene.healths), _newest(scene.healths))
+        without_trouble(BEATS, scene.healths)
     for found in scene.healths:
         key, trouble = agent_key(found.agent), own[found.agent]
         if trouble is None or (silence is not None and trouble.kind is Kind.DOWN):
-            without_trouble(key, found.status in GOOD, _newest([found]))
+            without_trouble(key, [found])
         else:
             troubles[key] = trouble
     return troubles, well, unknown
+
+
+def replaced(records: Records, book: Notebook) -> bool:
+    """Whether the state has begun anew since the last look, without a loss on record: somebody removed all of it, or
+    put another directory in its place."""
+    if records.lost is not None or not book.beaten or book.state != str(records.state):
+        return False
+    return records.memory is not None and book.memory is not None and records.memory > book.memory
 
 
 def _silence(scene: Scene, own: Mapping[str, Trouble | None]) -> Trouble | None:

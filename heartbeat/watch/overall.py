@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from heartbeat.instants import format_duration
-from heartbeat.rules.degradation import Degradation, SourceState, level_of, unusable
+from heartbeat.plural import counted
+from heartbeat.rules.degradation import Degradation, SourceState, level_of, needed, unusable
 from heartbeat.rules.unfinished import exhausted, overdue, overdue_told
 from heartbeat.watch.health import BAD, Health, Status
 from heartbeat.watch.processes import Doing, Held
@@ -18,6 +19,8 @@ UNREAD_FOR = timedelta(hours=1)
 """A source that nobody has read completely for so long is a failure, not a hiccup."""
 OVERDUE_FOR = timedelta(hours=1)
 """An entry of the outbox that nobody has tried for so long after it was due."""
+WATCHED_WITHIN = timedelta(minutes=5)
+"""A watchdog looks each minute."""
 
 _MIB = 1024 * 1024
 NO_ROOM = 16 * _MIB
@@ -45,15 +48,27 @@ class Check:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What the watchdog of this user on this machine has left: when it looked last, None where it never did, and at
+    which state directory."""
+
+    looked_at: datetime | None
+    state: str = ""
+
+
 Show = Callable[[datetime], str]
 """Writes an instant for whom the message is meant."""
 
 
-def checks(records: Records, healths: Sequence[Health], show: Show) -> tuple[Check, ...]:
-    """Everything but the agents, in the order in which to read it. Without a state that can be read only its disk is
-    known."""
+def checks(
+    records: Records, healths: Sequence[Health], show: Show, watching: Watching | None = None
+) -> tuple[Check, ...]:
+    """Everything but the agents, in the order in which to read it. Without a state that can be read only its disk and
+    the watchdog are known; the latter where somebody has asked."""
+    watchdog = () if watching is None else (_watchdog(watching, records, show),)
     if records.trouble or not records.exists:
-        return tuple(_disk(records.disk))
+        return (*_disk(records.disk), *watchdog)
     return (
         *_memory(records, show),
         *(check for source in records.sources for check in _source(source, records.at, show)),
@@ -62,6 +77,7 @@ def checks(records: Records, healths: Sequence[Health], show: Show) -> tuple[Che
         *_disk(records.disk),
         *_clock(healths),
         *_locks(records.holders),
+        *watchdog,
     )
 
 
@@ -95,10 +111,10 @@ def _source(source: SourceRecord, now: datetime, show: Show) -> Iterator[Check]:
 
 def _turns(records: Records) -> Iterator[Check]:
     """What is left of turns that heartbeat started; nothing where nothing is."""
-    late = overdue(records.turns, records.at)
+    late = overdue(records.turns, records.at, records.uptime)
     if late:
         advice = "see why no beat collects it (heartbeat attempts), or stop it (heartbeat abort)"
-        yield Check("turns", Level.FAILED, overdue_told(late, records.at), advice)
+        yield Check("turns", Level.FAILED, overdue_told(late, records.at, records.uptime), advice)
     elif records.turns:
         yield Check("turns", Level.OK, f"{len(records.turns)} not ended")
     given_up = exhausted(records.letters)
@@ -124,18 +140,21 @@ def _outbox(records: Records) -> Iterator[Check]:
 
 
 def _disk(disk: Disk | None) -> Iterator[Check]:
-    if disk is None:
-        return
+    if disk is not None:
+        yield check_of(disk)
+
+
+def check_of(disk: Disk) -> Check:
+    """Whether the disk takes what the next beats have to say."""
     room = f"{_size(disk.free)} free on the disk of {disk.path}"
     if disk.read_only:
         told = f"the disk of {disk.path} is mounted read-only: no beat can be put on record"
-        yield Check("disk", Level.FAILED, told, "remount it for writing; `dmesg` may tell why it was not")
-    elif no_room(disk):
-        files = "" if disk.files is None else f", {disk.files} files more"
-        yield Check("disk", Level.FAILED, f"{room}{files}: beats will fail", "make room there")
-    else:
-        little = disk.free < LITTLE_ROOM
-        yield Check("disk", Level.WARNING if little else Level.OK, room, "make room there" if little else "")
+        return Check("disk", Level.FAILED, told, "remount it for writing; `dmesg` may tell why it was not")
+    if no_room(disk):
+        files = f", {disk.files} files more" if disk.files is not None and disk.files < NO_FILES else ""
+        return Check("disk", Level.FAILED, f"{room}{files}: beats will fail", "make room there")
+    little = disk.free < LITTLE_ROOM
+    return Check("disk", Level.WARNING if little else Level.OK, room, "make room there" if little else "")
 
 
 def no_room(disk: Disk) -> bool:
@@ -161,10 +180,39 @@ def _locks(holders: Iterable[Held]) -> Iterator[Check]:
             yield Check("lock", Level.WARNING, told, "the next beat that needs the lock ends it")
 
 
-def level(records: Records, *, starts_turns: bool) -> Degradation:
-    """How far heartbeat can see and act, by what the newest beat read and what stands in the store (rule G1).
+def _watchdog(watching: Watching, records: Records, show: Show) -> Check:
+    """Whether somebody would tell. That nobody does here is never a failure: another machine may."""
+    at, here = watching.looked_at, "for this user on this machine"
+    if at is None:
+        told = f"none has looked {here}: unless another one watches, nobody is told when beats stop"
+        return Check("watchdog", Level.WARNING, told, "heartbeat cron install puts one on schedule")
+    age = records.at - at
+    if age > WATCHED_WITHIN:
+        told = (
+            f"looked last at {show(at)}, {format_duration(age)} ago, {here}: unless another one watches, nobody tells"
+        )
+        return Check("watchdog", Level.WARNING, told, "see whether it is on schedule (heartbeat cron show)")
+    if watching.state != str(records.state):
+        told = f"looked at {show(at)}, at {watching.state} and not at {records.state}"
+        return Check("watchdog", Level.WARNING, told, "give both the same state directory: `state` in the roster")
+    return Check("watchdog", Level.OK, f"looked at {show(at)}")
 
-    `starts_turns` says whether anybody in the roster is to be started: else no breaker is in anybody's way.
+
+NOT_BEGUN = "`heartbeat tick --all` is the first beat; `heartbeat cron install` has them come by themselves"
+"""What to do where nobody has ever beaten."""
+
+
+def not_begun(records: Records, healths: Iterable[Health]) -> bool:
+    """Whether there is a state, and no beat has ever left anything in it. `healths` are the whole team's."""
+    usable = records.exists and not records.trouble and records.lost is None
+    return usable and not records.sources and all(each.last is None and each.ahead is None for each in healths)
+
+
+def level(records: Records, *, dispatch: Collection[str]) -> Degradation:
+    """How far heartbeat can see and act, by what the newest beat read and what stands in the store (rule G1). Before
+    the first beat (`not_begun`) that is not known.
+
+    `dispatch` is how the agents of the roster are to be started: where nobody is, no breaker is in anybody's way.
     """
     if records.trouble:
         return unusable(records.trouble)
@@ -172,10 +220,18 @@ def level(records: Records, *, starts_turns: bool) -> Degradation:
         return unusable(f"there is none in {records.state}")
     return level_of(
         [SourceState(each.name, each.status, each.kind, each.shown) for each in records.sources],
-        records.breakers if starts_turns else (),
+        records.breakers if any(each != "none" for each in dispatch) else (),
         records.at,
+        state_problem=_state_problem(records.disk),
         memory_lost="" if records.lost is None else records.lost.reason,
+        engines=needed(dispatch),
     )
+
+
+def _state_problem(disk: Disk | None) -> str:
+    """What of its disk keeps the next beats from being put on record."""
+    found = None if disk is None else check_of(disk)
+    return found.message if found is not None and found.level is Level.FAILED else ""
 
 
 def failing(healths: Iterable[Health], found: Iterable[Check]) -> bool:
@@ -187,7 +243,7 @@ def line(healths: Sequence[Health]) -> str:
     """How many agents stand how, in one line."""
     counts = {status: sum(each.status is status for each in healths) for status in Status}
     told = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
-    return f"{len(healths)} agents: {told}" if told else "no agents"
+    return f"{counted(len(healths), 'agent')}: {told}" if told else "no agents"
 
 
 def _size(size: int) -> str:

@@ -2,7 +2,8 @@
 
 A check has an address. POST to `ADDRESS/start` when a run begins, to `ADDRESS` when it ended well, to `ADDRESS/fail`
 when it did not, all with `?rid=`, one UUID a run. The body is text for people, at most 10 kB. The address is itself a
-secret. What goes wrong is complained of once a run and never raised: a ping must not fail what it reports of.
+secret. What goes wrong is complained of once a run and never raised: a ping must not fail what it reports of. Nor must
+it delay it: the first ping of a run goes out beside the run, and one that does not end is left behind.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from heartbeat.errors import HeartbeatError
 from heartbeat.roster.model import Roster
 from heartbeat.watch.masking import masked, secrets_of, tail
+
+if TYPE_CHECKING:
+    from heartbeat.watch.patience import Asked
 
 WATCHDOG = "ping_url"
 """The roster's key for the watchdog's own check: its runs, and whether all is well."""
@@ -24,7 +28,9 @@ BEATS = "beats_ping_url"
 """The roster's key for a check that every scheduled beat pings."""
 
 SECONDS = 5.0
-"""How long one ping may take."""
+"""How long one ping may take, looking up its name included."""
+_TO_TELL = 0.9
+"""Of that, so much for the request itself: who gives up in time can say why."""
 MAX_BODY = 10_000
 """Bytes; what a service of one's own keeps of a body unless told otherwise."""
 
@@ -42,6 +48,14 @@ class Run:
     failed: bool = False
     silent: bool = False
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """One that is on its way, to an address as it may be shown."""
+
+    shown: str
+    asked: Asked[str]
 
 
 @dataclass(slots=True)
@@ -76,22 +90,21 @@ class Pinger:
 
     @contextmanager
     def run(self, *, start: bool = True) -> Iterator[Run]:
-        """Pings around the block: at its begin (unless told otherwise) and at its end; an exception is a failure, and
-        goes on."""
-        if start:
-            self.start()
+        """Pings around the block: at its begin (unless told otherwise), beside it, and at its end, not before the first
+        one has ended; an exception is a failure, and goes on."""
+        started = self._ask("/start", "") if start else None
         run = Run()
         try:
             yield run
         except BaseException as error:
-            if _ends_well(error):
-                self._end(run)
-            else:
-                self.fail("\n".join(filter(None, (run.text, _told(error)))))
+            if not _ends_well(error):
+                run.failed, run.text = True, "\n".join(filter(None, (run.text, _told(error))))
+            self._end(run, started)
             raise
-        self._end(run)
+        self._end(run, started)
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: Run, started: Ping | None) -> None:
+        self._hear(started)
         if run.silent and not run.failed:
             return
         if run.failed:
@@ -100,29 +113,46 @@ class Pinger:
             self.succeed(run.text)
 
     def _send(self, suffix: str, text: str) -> None:
+        self._hear(self._ask(suffix, text))
+
+    def _ask(self, suffix: str, text: str) -> Ping | None:
+        """One ping, on its way; None where there is nothing to send."""
         if self.problem:
             self._complain(self.problem)
         if not self.url:
-            return
+            return None
+        # Not in the ping's own thread: two threads that import each other's half would see unfinished modules.
         from heartbeat.deadline import Deadline
         from heartbeat.notify.channels.base import ChannelError
         from heartbeat.notify.channels.web import post_text, web_address
+        from heartbeat.watch.patience import Asked
 
         try:
             address = web_address(_with(self.url, suffix, self.run_id), self.setting, self.url)
         except (ChannelError, ValueError):
             self._complain("its address is no web address; it begins with https:// and has no blanks in it")
-            return
+            return None
         body = tail(masked(text, (*self.secrets, self.url)), MAX_BODY)
+        deadline = Deadline.after(SECONDS * _TO_TELL)
+        advice = "see whether names can be looked up from this machine"
+        return Ping(address.shown, Asked(SECONDS, address.shown, lambda: post_text(address, body, deadline), advice))
+
+    def _hear(self, ping: Ping | None) -> None:
+        """Waits for what came of a ping."""
+        if ping is None:
+            return
+        from heartbeat.notify.channels.base import ChannelError
+        from heartbeat.watch.patience import HangsError
+
         try:
-            answer = post_text(address, body, Deadline.after(SECONDS))
-        except ChannelError as error:
+            answer = ping.asked.answer()
+        except (ChannelError, HangsError) as error:
             self._complain(f"{error}; {error.advice}" if error.advice else str(error))
         except Exception as error:  # noqa: BLE001 - whatever breaks in here, what is reported of must go on
             self._complain(f"a bug: {type(error).__name__}")
         else:
             if any(word in answer.lower() for word in _UNKNOWN):
-                self._complain(f"{address.shown} answered {answer!r}: it did not count the ping")
+                self._complain(f"{ping.shown} answered {answer!r}: it did not count the ping")
 
     def _complain(self, what: str) -> None:
         if not self._complained:

@@ -50,8 +50,8 @@ class Held:
 
     @property
     def at_work(self) -> datetime | None:
-        """Since when a living holder that can go on has had the lock."""
-        return self.holder.since if self.doing is Doing.RUNNING else None
+        """Since when a living holder that can go on, and is not over its time, has had the lock."""
+        return self.holder.since if self.doing is Doing.RUNNING and self.holder.overdue is None else None
 
 
 def held(state: Path) -> tuple[Held, ...]:

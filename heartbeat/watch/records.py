@@ -6,6 +6,7 @@ Whatever cannot be read is data: a `Records` with `trouble`. Nothing here asks a
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from heartbeat.attempt import Attempt, DeadLetter
+from heartbeat.attempt import Attempt, DeadLetter, Uptime
 from heartbeat.breaker import Breaker
+from heartbeat.dispatch.uptime import uptime
 from heartbeat.errors import StateError
-from heartbeat.instants import CLOCK_SKEW
+from heartbeat.instants import CLOCK_SKEW, parse_instant
 from heartbeat.memory import Memory
-from heartbeat.store.opening import DATABASE, open_store_read_only
+from heartbeat.store.opening import DATABASE, MARKER, open_store_read_only
 from heartbeat.store.port import UNFINISHED, EntryState, Receipt, Store, Tombstone
 from heartbeat.watch.health import RECENT, Record
 from heartbeat.watch.processes import DAEMON, Held, held
@@ -30,6 +32,13 @@ PATIENCE = 5.0
 DAY = timedelta(days=1)
 _VERSION = slice(60, 64)
 """Where SQLite's header keeps `user_version`, big-endian."""
+_BEGAN = re.compile(r" since (\S+)\.$", re.MULTILINE)
+"""What the marker tells of when it was made."""
+_LARGEST_MARKER = 4096
+_LOGGED = 200
+"""Entries of the log that are looked at for the end of a daemon."""
+DAEMON_ENDED = "daemon-ended"
+"""What the log calls the orderly end of a daemon."""
 _RUN_OF_READS = 200
 """Receipts that are looked at for how long a source has not been complete."""
 
@@ -88,7 +97,9 @@ class Database:
 @dataclass(frozen=True, slots=True)
 class Records:
     """What the state directory told at `at`. With `trouble` nothing is known but what is not None; `advice` is what to
-    do. `exists` says whether there is a database, or something that belongs to one."""
+    do. `exists` says whether there is a database, or something that belongs to one. `memory` is since when there has
+    been one, by the marker beside it; `daemon_ended` when a daemon ended in order last, as far as the log's newest
+    entries tell. Both are None where that is not known."""
 
     at: datetime
     state: Path
@@ -96,11 +107,15 @@ class Records:
     trouble: str = ""
     advice: str = ""
     lost: Tombstone | None = None
+    memory: datetime | None = None
+    daemon_ended: datetime | None = None
     agents: Mapping[str, Record] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
     breakers: tuple[Breaker, ...] = ()
     turns: tuple[Attempt, ...] = ()
     """Attempts that have not ended."""
+    uptime: Uptime | None = None
+    """What the clock showed then that nobody sets."""
     letters: tuple[DeadLetter, ...] = ()
     """Dead letters that are open."""
     outbox: OutboxRecord = OutboxRecord()
@@ -123,20 +138,23 @@ def read(
     """One look; with `beats_only` neither at what beats said of sources and providers, nor at turns and the outbox.
     Raises nothing for what the directory is like."""
     names = tuple(agents)
-    disk = _disk(state)
+    disk = disk_of(state)
     try:
         holders, database = held(state), _database(state)
-        exists = database is not None or (state / "state.marker").exists()
+        exists = database is not None or (state / MARKER).exists()
         with open_store_read_only(state, busy_timeout=patience) as store:
             records = Records(
                 at=now,
                 state=state,
                 exists=exists,
                 lost=store.tombstone(),
+                memory=_memory_since(state / MARKER),
+                daemon_ended=_daemon_ended(store),
                 agents=_agents(store, names, {each.name: each for each in holders}, now),
                 sources=() if beats_only else _sources(store),
                 breakers=() if beats_only else tuple(store.breakers().values()),
                 turns=() if beats_only else store.attempts(unfinished=True),
+                uptime=uptime(),
                 letters=() if beats_only else store.letters(open_only=True),
                 outbox=OutboxRecord() if beats_only else _outbox(store, now),
                 holders=holders,
@@ -156,13 +174,14 @@ def _agents(store: Store, names: Iterable[str], holders: Mapping[str, Held], now
     missed: dict[str, int] = {}
     for miss in store.misses(since=now - DAY):
         missed[miss.agent] = missed.get(miss.agent, 0) + miss.count
-    memory = Memory(pauses=store.pauses())
+    memory, lost = Memory(pauses=store.pauses()), store.tombstone() is not None
     return {
         name: Record(
             receipts=_receipts(store, name, now),
             running=holders[name].at_work if name in holders else None,
             missed=missed.get(name, 0),
             pause=memory.paused(name, now),
+            forgotten=lost,
         )
         for name in names
     }
@@ -171,12 +190,20 @@ def _agents(store: Store, names: Iterable[str], holders: Mapping[str, Held], now
 def _receipts(store: Store, agent: str, now: datetime) -> tuple[Receipt, ...]:
     """The newest; more of them where they all lie in the future, so that one is found from before the clock was set
     back."""
-    found = store.receipts(agent, RECENT)
+    newest = store.receipts(agent, RECENT)
+    found = _whole(newest)
+    if len(found) < len(newest):
+        found = _whole(store.receipts(agent, 100 * RECENT))[:RECENT]
     if len(found) == RECENT and all(receipt.started_at > now + CLOCK_SKEW for receipt in found):
-        every = store.receipts(agent, 100 * RECENT)
+        every = _whole(store.receipts(agent, 100 * RECENT))
         past = (receipt for receipt in every if receipt.started_at <= now + CLOCK_SKEW)
         found = (found[0], *islice(past, RECENT))
     return found
+
+
+def _whole(receipts: Iterable[Receipt]) -> tuple[Receipt, ...]:
+    """Those that say how a beat went: one that was ended from outside is no beat, and the next took its place."""
+    return tuple(receipt for receipt in receipts if receipt.outcome != "interrupted")
 
 
 def _sources(store: Store) -> tuple[SourceRecord, ...]:
@@ -222,6 +249,20 @@ def _outbox(store: Store, now: datetime) -> OutboxRecord:
     return OutboxRecord(len(waiting), min(overdue, default=None), len(dead))
 
 
+def _daemon_ended(store: Store) -> datetime | None:
+    ends = [entry.at for entry in store.log(limit=_LOGGED) if entry.action == DAEMON_ENDED]
+    return ends[-1] if ends else None
+
+
+def _memory_since(marker: Path) -> datetime | None:
+    try:
+        with marker.open(encoding="utf-8", errors="replace") as file:
+            found = _BEGAN.search(file.read(_LARGEST_MARKER))
+    except OSError:
+        return None
+    return None if found is None else parse_instant(found[1])
+
+
 def _database(state: Path) -> Database | None:
     """The file, or what is left of one; None where there is neither."""
     path = state / DATABASE
@@ -244,7 +285,7 @@ def _version(path: Path) -> int | None:
     return int.from_bytes(header[_VERSION]) if len(header) == _VERSION.stop else None
 
 
-def _disk(state: Path) -> Disk | None:
+def disk_of(state: Path) -> Disk | None:
     """The file system that the directory is on, or will be; None where nobody can tell."""
     for path in chain((state,), state.parents):
         try:

@@ -1,15 +1,17 @@
 """One look of the watchdog: does everybody beat, who has to be told, and did it reach them.
 
-It shares nothing with what it watches but the database file, which it opens for looking: its memory (notebook.py), its
-lock and its way to people (delivery.py) are its own. Whatever breaks is one more thing to tell.
+Of what it watches it only reads: the database, the lock files, the beats' log, the roster and its environment file. Its
+memory (notebook.py), its lock and its way to people (delivery.py) are its own. Whatever breaks is one more thing to
+tell, and whatever may hang is asked for a time that it keeps itself.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from heartbeat.action import marker_of
@@ -19,31 +21,43 @@ from heartbeat.instants import to_text
 from heartbeat.notify.channels import open_channel as open_roster_channel
 from heartbeat.notify.delivery import Open
 from heartbeat.roster.model import Agent, Roster
-from heartbeat.schedule.launch import Launch
 from heartbeat.store.locks import try_exclusive
 from heartbeat.store.port import Receipt
 from heartbeat.watch import causes, facts, wording
 from heartbeat.watch.causes import Likely, likely
 from heartbeat.watch.delivery import Delivered, deliver, routes
-from heartbeat.watch.flips import BEATS, DISK, MEMORY, ROSTER, Alarms, Flip, Trouble, agent_of, turn, without_memory
+from heartbeat.watch.flips import (
+    BEATS,
+    DISK,
+    MEMORY,
+    ROSTER,
+    Alarms,
+    Flip,
+    Kind,
+    Trouble,
+    agent_of,
+    turn,
+    without_memory,
+)
 from heartbeat.watch.health import GOOD, Health, Status, health, reason
-from heartbeat.watch.judgement import Scene, expected, judged, missing, unremembered, waited_for
-from heartbeat.watch.masking import secrets_of, tail
-from heartbeat.watch.notebook import Notebook, Post, Seen, Shelf
+from heartbeat.watch.judgement import Scene, expected, judged, missing, replaced, unremembered, waited_for
+from heartbeat.watch.masking import secrets_of
+from heartbeat.watch.notebook import PATIENCE, Notebook, Post, Seen, Shelf, with_post
 from heartbeat.watch.patience import within
-from heartbeat.watch.ping import WATCHDOG, Run, pinger_for
+from heartbeat.watch.ping import WATCHDOG, pinger_for
 from heartbeat.watch.processes import Doing, author
 from heartbeat.watch.records import Records, read
+from heartbeat.watch.switch import first_look, tell_switch
 
 SECONDS = 50.0
 """All of one run: the next one begins a minute later."""
 
+_LONG = timedelta(seconds=2)
+"""A run of at least this has its length remembered."""
 _LOOK = 8.0
 """Seconds for the roster, and as many for the state."""
 _LAST_PING = 6.0
 _LEASE = 2 * SECONDS
-_LOG_TAIL = 4_000
-_LOG_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +73,16 @@ class Room:
     clock: Callable[[], datetime]
     open_channel: Open = open_roster_channel
     author: Callable[[int, str, datetime], Doing] = author
+    stopwatch: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What one run found and did. `sentences` are by what they are about; `notes` are for whoever reads its output.
 
-    `kept` is where the notebook lies now, None where it could be kept nowhere. `message` is what this look had to
-    tell, `delivered` what came of telling, `waiting` how many messages are still to be told; `reachable` says whether
-    any channel leads to those who are to be told.
+    `kept` is where the notebook lies now, None where it could be kept nowhere. `first` says that nothing was remembered
+    of an earlier look. `message` is what this look had to tell, `delivered` what came of telling, `waiting` how many
+    messages are still to be told; `reachable` says whether any channel leads to those who are to be told.
     """
 
     scene: Scene
@@ -80,21 +95,35 @@ class Watched:
     waiting: int
     reachable: bool
     kept: Path | None
+    first: bool
     notes: tuple[str, ...]
 
 
 @contextmanager
-def alone(shelf: Shelf) -> Iterator[str]:
+def alone(room: Room) -> Iterator[str]:
     """Makes sure that one watchdog runs at a time; gives who is in the way, or nothing. One that hangs is ended by its
     successor; where that cannot be, it is no reason not to watch."""
+    _keep_apart(room)
     with ExitStack() as stack:
-        yield _in_the_way(shelf, stack)
+        yield _in_the_way(room.shelf, stack)
+
+
+def _keep_apart(room: Room) -> None:
+    """Lets the lock lie outside of what is watched, as far as that is known before anything is looked at."""
+    book, _ = room.shelf.read()
+    if book.state:
+        room.shelf.keep_apart(Path(book.state))
+        return
+    with suppress(Exception):  # whatever is wrong with the roster is told by the look itself
+        room.shelf.keep_apart(within(_LOOK, f"the roster {room.path}", lambda: room.state_of(room.load())))
 
 
 def _in_the_way(shelf: Shelf, stack: ExitStack) -> str:
     for path in shelf.locks:
         with suppress(StateError):
-            lock = stack.enter_context(try_exclusive(path, purpose="watchdog", until=Deadline.after(_LEASE)))
+            tried = try_exclusive(path, purpose="watchdog", until=Deadline.after(_LEASE))
+            lock = within(2 * PATIENCE, str(path), tried.__enter__)
+            stack.push(tried)
             overdue = lock.holder is not None and lock.holder.overdue is not None
             return "" if lock.held or overdue else lock.told_of_holder
     return ""
@@ -106,12 +135,14 @@ def watch(room: Room, *, dry_run: bool = False) -> Watched:
     deadline = Deadline.after(SECONDS)
     book, notes = room.shelf.read()
     roster, roster_trouble = _roster(room, book)
+    room.shelf.keep_apart(room.state_of(roster))
     if dry_run:
         return _Run(room, book, roster, roster_trouble, deadline, dry_run=True).look(list(notes))
     complaints: list[str] = []
     with pinger_for(roster, WATCHDOG, room.environment, complaints.append).run() as pinged:
         found = _Run(room, book, roster, roster_trouble, deadline).look(list(notes))
-        _tell_switch(pinged, found, room)
+        tell_switch(pinged, found, room)
+        complaints += first_look(found)
     return replace(found, notes=(*found.notes, *complaints))
 
 
@@ -141,7 +172,7 @@ class _Run:
     problems: tuple[str, ...] = ()
 
     def look(self, notes: list[str]) -> Watched:
-        now = self.room.clock()
+        now, begun = self.room.clock(), self.room.stopwatch()
         scene, seen = self._scene(now)
         troubles, well, unknown = judged(scene, seen, self.book)
         if BEATS in well and BEATS in self.book.alarms.standing:
@@ -149,21 +180,29 @@ class _Run:
             seen = {agent: replace(each, since=now) for agent, each in seen.items()}
             troubles, well, unknown = judged(scene, seen, self.book)
         alarms, flips = turn(self.book.alarms, troubles, well, unknown, now, scene.grace)
-        book = replace(self.book, state=str(scene.records.state), seen=seen, alarms=alarms, beaten=self._beaten(scene))
+        book = replace(
+            self.book,
+            state=str(scene.records.state),
+            seen=seen,
+            alarms=alarms,
+            beaten=self._beaten(scene),
+            memory=self._memory(scene, alarms),
+        )
         if not self.roster_trouble:
             book = replace(book, team=facts.encode(self.roster, scene.records.state))
         told = self._message(scene, flips)
-        self._keep(_with_post(book, told, now))
+        self._keep(_with_post(book, told, flips, now))
         if self.kept is None and not self.dry_run:
             notes.append(f"nothing can be remembered: {'; '.join(self.problems)}; alarms are told twice an hour")
             flips = without_memory(judged(scene, *unremembered(seen, now))[0], now)
             told = self._message(scene, flips)
-        book = _with_post(book, told, now)
+        book = _with_post(book, told, flips, now)
         delivered = None if self.dry_run else self._deliver(book, now)
         if delivered is not None:
             notes += delivered.notes
-            if delivered.book != book:
-                self._keep(delivered.book)
+            took = timedelta(seconds=self.room.stopwatch() - begun)
+            if delivered.book != book or took >= _LONG:
+                self._keep(replace(delivered.book, alarms=replace(delivered.book.alarms, took=took)))
         ways = routes(self.roster)
         return Watched(
             scene=scene,
@@ -176,6 +215,7 @@ class _Run:
             waiting=len(delivered.book.posts) if delivered is not None else len(book.posts),
             reachable=bool(ways.meant or ways.others),
             kept=self.kept,
+            first=self.book.number == 0,
             notes=tuple(notes),
         )
 
@@ -202,7 +242,8 @@ class _Run:
         """Since when this agent is expected to beat like that, here. What memory lost cannot be held against it."""
         rhythm = facts.rhythm(agent.policy, self.roster.timezone)
         before = self.book.seen.get(agent.id) if self.book.state == str(records.state) else None
-        since = now if before is None or before.rhythm != rhythm else min(before.since, now)
+        anew = replaced(records, self.book) and not records.record(agent.id).receipts
+        since = now if before is None or before.rhythm != rhythm or anew else min(before.since, now)
         if records.lost is not None and not records.record(agent.id).receipts:
             since = max(since, min(records.lost.at, now))
         return Seen(since, rhythm)
@@ -211,11 +252,21 @@ class _Run:
         before = self.book.beaten and self.book.state == str(scene.records.state)
         return before or any(each.last is not None for each in scene.healths)
 
+    def _memory(self, scene: Scene, alarms: Alarms) -> datetime | None:
+        """Since when there has been the memory that is taken for what is meant: another one only when it was told."""
+        records, before = scene.records, self.book.memory
+        if self.book.state != str(records.state) or before is None:
+            return records.memory
+        alarm = alarms.standing.get(MEMORY)
+        if replaced(records, self.book) and (alarm is None or alarm.kind is not Kind.REPLACED):
+            return before
+        return records.memory or before
+
     def _message(self, scene: Scene, flips: tuple[Flip, ...]) -> wording.Told | None:
         if not flips:
             return None
         secrets = secrets_of((self.roster.sources, self.roster.channels, self.roster.extra), self.room.environment)
-        setting = wording.Setting(str(self.room.path), self.roster.timezone, secrets)
+        setting = wording.Setting(str(self.room.path), str(scene.records.state), self.roster.timezone, secrets)
         return wording.message(flips, {flip.key: self._subject(flip.key, scene) for flip in flips}, setting)
 
     def _subject(self, key: str, scene: Scene) -> wording.Subject:
@@ -239,7 +290,10 @@ class _Run:
         """What there is to say of all beats together, in a silence and after one."""
         members = self.roster.agents
         silent = [wording.agent_name(each.agent, members[each.agent].name) for each in missing(scene)]
-        back = [each for each in scene.healths if each.status in GOOD]
+        alarm = self.book.alarms.standing.get(BEATS)
+        back = [
+            each for each in scene.healths if each.status in GOOD or (alarm is not None and _since(each, alarm.since))
+        ]
         newest = max((each for each in scene.healths if each.last), key=_last_began, default=None)
         worst = min(missing(scene), key=waited_for, default=None)
         return wording.Subject(
@@ -290,6 +344,11 @@ class _Run:
             self.kept, self.problems = self.room.shelf.write(book)
 
 
+def _since(found: Health, instant: datetime) -> bool:
+    """Whether it has beaten since then and is not down again."""
+    return found.status is Status.LATE and found.last is not None and found.last.started_at >= instant
+
+
 def _last_began(found: Health) -> datetime:
     return found.at if found.last is None else found.last.started_at
 
@@ -300,7 +359,7 @@ def _trouble_text(key: str, scene: Scene) -> str:
     if key == ROSTER:
         return "; ".join(scene.roster_trouble.splitlines()[:3])
     if key == MEMORY:
-        return records.lost.reason if records.lost is not None else ""
+        return records.lost.reason if records.lost is not None else _replaced(records)
     if key == DISK and records.disk is not None:
         state = "read-only" if records.disk.read_only else f"{records.disk.free // 1024} KiB free"
         return f"{records.disk.path}: {state}"
@@ -309,45 +368,17 @@ def _trouble_text(key: str, scene: Scene) -> str:
     return f"there is no database in {records.state}, and there was one"
 
 
-def _with_post(book: Notebook, told: wording.Told | None, now: datetime) -> Notebook:
+def _replaced(records: Records) -> str:
+    since = "" if records.memory is None else f" since {to_text(records.memory)}"
+    return (
+        f"there is a new memory in {records.state}{since}, and what was there before is gone: put a backup back while "
+        "no beat runs, unless that is meant"
+    )
+
+
+def _with_post(book: Notebook, told: wording.Told | None, flips: Iterable[Flip], now: datetime) -> Notebook:
     if told is None:
         return book
     key = f"watchdog/{marker_of(f'{told.title}{chr(10)}{told.body}')}/{to_text(now)}"
-    return replace(book, posts=(*book.posts, Post(key, told.level.value, told.title, told.body, now)))
-
-
-def _tell_switch(pinged: Run, found: Watched, room: Room) -> None:
-    """The dead-man's switch hears of everything that people were told of, and of what they could not be told."""
-    tried = found.delivered
-    untold = found.message is not None and (not found.reachable or bool(tried and tried.failed and not tried.sent))
-    wrong = found.alarms.standing if found.kept is not None else found.troubles
-    if not wrong and not untold:
-        return
-    pinged.failed = True
-    lines = [found.sentences.get(key, key) for key in wrong]
-    pinged.text = "\n".join((*lines, *found.notes, *_failed_beats(found.scene.healths), *_log(found, room)))
-
-
-def _failed_beats(healths: Iterable[Health]) -> Iterator[str]:
-    for each in healths:
-        if each.failures and each.last is not None:
-            yield f"{each.agent} at {to_text(each.last.started_at)}: {'; '.join(each.last.reasons)}"
-
-
-def _log(found: Watched, room: Room) -> Iterator[str]:
-    """The end of what the beats said, where that can be read at once."""
-    path = Launch((), room.path, found.scene.records.state, "").log
-    try:
-        text = within(_LOG_PATIENCE, str(path), lambda: _end_of(path))
-    except (HeartbeatError, OSError):
-        return
-    if text.strip():
-        yield f"--- {path}"
-        yield tail(text, _LOG_TAIL)
-
-
-def _end_of(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - _LOG_TAIL))
-        return file.read(_LOG_TAIL).decode("utf-8", "replace")
+    post = Post(key, told.level.value, told.title, told.body, now, about=tuple(flip.key for flip in flips))
+    return replace(book, posts=with_post(book.posts, post, book.alarms.standing))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from heartbeat.action import Level
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration, format_duration
 from heartbeat.notify.letter import one_line
 from heartbeat.watch.causes import Cause, Likely
 from heartbeat.watch.flips import Flip, Kind, agent_of
@@ -30,6 +30,8 @@ TEXTS: Mapping[str, str] = {
     "failing": "{who}：最近 {count} 次心跳失败。{said}",
     "unreadable": "状态数据库读不出来，心跳是否还在无从得知。{trouble}",
     "missing": "状态数据库不见了：{state}。此前那里有过心跳。",
+    "replaced": "状态目录 {state} 里换了一份新的记忆，旧的（心跳记录、事件、轮次）不在了。"
+    "如非有意，请停下心跳，放回备份；如是有意，不必处理，此事只说一次。",
     "lost": "记忆丢失：{trouble}。负责人确认之前，heartbeat 只观察，不处理。",
     "roster": "名册有错，心跳会因此停下；看门狗暂按上一份正确的名册继续看。{trouble}",
     "disk": "状态目录所在的磁盘有问题：{trouble}",
@@ -39,12 +41,13 @@ TEXTS: Mapping[str, str] = {
     "back_unreadable": "状态数据库又能读了。",
     "back_missing": "状态数据库又在了。",
     "back_lost": "记忆丢失一事已处理。",
+    "back_replaced": "记忆换新一事已说过。",
     "back_roster": "名册已改好。",
     "back_disk": "状态目录所在的磁盘已恢复正常。",
     "and_more": "{names} 等 {count} 个",
     "more": "另有 {count} 个：{names}。",
     "cause": "可能的原因：{cause}。处理：{mend}。",
-    "foot": "查看：heartbeat health（名册 {roster}；时间为 {zone}）",
+    "foot": "查看：heartbeat health（名册 {roster}；状态目录 {state}；时间为 {zone}）",
     "title_silence": "heartbeat 看门狗：没有任何 Agent 心跳",
     "title_down": "heartbeat 看门狗：{who}没有心跳",
     "title_downs": "heartbeat 看门狗：{count} 个 Agent 没有心跳",
@@ -55,6 +58,8 @@ TEXTS: Mapping[str, str] = {
     "title_both": "heartbeat 看门狗：{count} 处异常，{back} 处已恢复",
     "title_still": "heartbeat 看门狗：仍有 {count} 处异常（每日提醒）",
     "title_several": "heartbeat 看门狗：共 {count} 条消息",
+    "dated": "【{at}】{title}",
+    "unlisted": "另有 {count} 条更早的消息未列出。",
     "every": "每 {interval} 一次",
     "cron": "cron {cron}",
     "agent": "{agent}（{name}）",
@@ -82,6 +87,14 @@ CAUSES: Mapping[Cause, tuple[str, str]] = {
     Cause.ALONE: (
         "别的 Agent 有心跳，只有它没有",
         "看它是否在定时任务里：heartbeat cron show；再试：heartbeat tick {agent}",
+    ),
+    Cause.NO_DISK: (
+        "{state} 所在的磁盘写不进去（只读或已满），心跳无法留下记录",
+        "腾出空间，或重新挂载为可写；原因可看 dmesg",
+    ),
+    Cause.DAEMON_ENDED: (
+        "守护进程在 {since} 正常结束，之后没有再启动",
+        "重新启动：heartbeat run，或 systemctl start 对应的服务",
     ),
     Cause.NOBODY: (
         "{since} 之后再没有进程心跳，多半是定时任务不在了",
@@ -119,11 +132,12 @@ class Setting:
     """Where a message comes from."""
 
     roster: str
+    state: str
     zone: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def show(self, instant: datetime) -> str:
-        return instant.astimezone(ZoneInfo(self.zone)).strftime("%m-%d %H:%M")
+        return _shown(instant, self.zone)
 
     def foreign(self, text: str) -> str:
         return one_line(masked(text, self.secrets), _QUOTED)
@@ -135,7 +149,7 @@ def message(flips: Sequence[Flip], subjects: Mapping[str, Subject], setting: Set
     back = [flip for flip in flips if flip.new is None]
     lines = [*_listed(wrong, subjects, setting, _wrong), *_listed(back, subjects, setting, _back)]
     lines += _causes(wrong, subjects, setting)
-    lines.append(TEXTS["foot"].format(roster=setting.roster, zone=setting.zone))
+    lines.append(TEXTS["foot"].format(roster=setting.roster, state=setting.state, zone=setting.zone))
     level = Level.CRITICAL if wrong else Level.INFO
     return Told(level, _title(wrong, back, subjects), "\n".join(lines))
 
@@ -143,6 +157,16 @@ def message(flips: Sequence[Flip], subjects: Mapping[str, Subject], setting: Set
 def several(count: int) -> str:
     """The title over messages that waited and are told together."""
     return TEXTS["title_several"].format(count=count)
+
+
+def dated(at: datetime, title: str, zone: str) -> str:
+    """The title of one of them, with when it was written."""
+    return TEXTS["dated"].format(at=_shown(at, zone), title=title)
+
+
+def unlisted(count: int) -> str:
+    """The last line of a message that has no room for all of them."""
+    return TEXTS["unlisted"].format(count=count)
 
 
 def subject_name(key: str) -> str:
@@ -157,7 +181,11 @@ def agent_name(agent: str, name: str) -> str:
 
 def rhythm_words(cron: str | None, every: timedelta) -> str:
     """How often an agent is to beat."""
-    return TEXTS["every"].format(interval=format_duration(every)) if cron is None else TEXTS["cron"].format(cron=cron)
+    return TEXTS["every"].format(interval=exact_duration(every)) if cron is None else TEXTS["cron"].format(cron=cron)
+
+
+def _shown(instant: datetime, zone: str) -> str:
+    return instant.astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M")
 
 
 def _title(wrong: Sequence[Flip], back: Sequence[Flip], subjects: Mapping[str, Subject]) -> str:

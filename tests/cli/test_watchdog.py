@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from freezegun import freeze_time
 
+from heartbeat.install.launching import prepare
+from heartbeat.roster.load import load_roster
 from heartbeat.store.locks import exclusive
 from tests.cli.test_json_documents import keys, names
 from tests.support.command import Result, heartbeat, tree
@@ -236,3 +240,70 @@ def test_a_scheduled_beat_that_fails_rings_at_once(team: Path) -> None:
     assert done.code == 4
     assert urlsplit(ping.path).path == "/beats-0123456789/fail"
     assert "was written by a newer heartbeat" in ping.body.decode()
+
+
+# Apart from what is watched.
+
+
+def beginning(tmp_path: Path, **environment: str) -> Path:
+    """A roster as `init` writes it, with its state where `init` puts that."""
+    done = heartbeat("init", "--empty", cwd=tmp_path, **environment)
+    assert done.code == 0, done.err
+    return tmp_path / "agents.yaml"
+
+
+def test_what_the_watchdog_keeps_is_not_below_the_state_that_init_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    path = beginning(tmp_path)
+    roster = load_roster(path, {"HOME": str(tmp_path)})
+    assert roster.state is not None
+    assert at(0, "tick", "--all", team=tmp_path).code == 0
+    document = at(1, "watchdog", "--json", team=tmp_path).json
+    assert document["state"] == str(roster.state)
+    log = prepare(roster, roster.state, {"PATH": "/bin"}, None).launch.watchdog_log
+    for own in (Path(document["notebook"]), log):
+        assert not own.is_relative_to(roster.state)
+        assert own.is_relative_to(tmp_path / ".local" / "state")
+
+
+def test_the_whole_state_of_an_inited_roster_may_go_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = beginning(tmp_path)
+    with_agent(path, state=None)
+    state = load_roster(path, {"HOME": str(tmp_path)}).state
+    assert_removal_is_told(tmp_path, Path(str(state)))
+
+
+def test_a_state_that_holds_the_old_place_of_the_notebook_has_it_moved_out(tmp_path: Path) -> None:
+    path = beginning(tmp_path)
+    state = tmp_path / ".local" / "state" / "heartbeat"
+    with_agent(path, state=state)
+    old = state / "watchdog"
+    old.mkdir(parents=True, mode=0o700)
+    assert_removal_is_told(tmp_path, state)
+    assert not list(state.glob("**/*.json"))
+
+
+def with_agent(path: Path, *, state: Path | None) -> None:
+    text = path.read_text()
+    if state is not None:
+        text = re.sub(r"(?m)^state:.*$", f"state: {state}", text)
+    text = re.sub(r"(?m)^( +path:).*$|(?<=kind: file, path: )[^}]*", r"\1 told.log", text)
+    text = re.sub(r"(?ms)^agents:.*", "", text)
+    path.write_text(text + "agents:\n  coo: {class: high_frequency}\n")
+
+
+def assert_removal_is_told(folder: Path, state: Path) -> None:
+    assert at(0, "tick", "--all", team=folder).code == 0
+    for minute in range(1, 4):
+        assert at(minute, "watchdog", "--scheduled", team=folder).code == 0
+    shutil.rmtree(state)
+    done = [at(minute, "watchdog", "--scheduled", team=folder) for minute in range(4, 12)]
+    assert "there is no database in" in done[0].out
+    assert "状态数据库不见了" in told(folder)[0]["body"]
+    assert not state.exists(), "nothing of the watchdog's is kept there"
+    assert at(12, "watchdog", team=folder).code == 3

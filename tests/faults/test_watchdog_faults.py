@@ -3,11 +3,15 @@ killed or stopped; no room for its own memory (rules B2, B7)."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,17 +20,19 @@ from typing import Any
 import pytest
 
 from heartbeat.errors import StateError
-from heartbeat.store.locks import exclusive
+from heartbeat.schedule.slots import next_slot
+from heartbeat.store.locks import exclusive, try_exclusive
 from heartbeat.store.opening import open_store
-from heartbeat.watch import watchdog
+from heartbeat.store.port import LogEntry
+from heartbeat.watch import notebook, watchdog
 from heartbeat.watch.flips import MEMORY, STORE, Kind
 from heartbeat.watch.notebook import Shelf
 from heartbeat.watch.patience import within
 from heartbeat.watch.processes import Doing, author, held
 from heartbeat.watch.records import read
-from heartbeat.watch.watchdog import alone
+from heartbeat.watch.watchdog import Room, alone, watch
 from tests.support.child import Child, child, mount_namespace, run
-from tests.support.watching import BEGIN, GRACE, MINUTE, Den
+from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, Den, member
 
 WRITING = """
 import sqlite3, sys
@@ -294,6 +300,49 @@ def test_a_process_that_began_after_a_receipt_only_has_its_number() -> None:
         assert author(other.pid, "", BEGIN.replace(year=2200)) is Doing.GONE
 
 
+def test_B2_a_beat_that_hangs_alive_is_told_as_soon_as_one_that_never_came(tmp_path: Path) -> None:
+    den = Den(tmp_path, (member("coo"),))
+    den.beat()
+    den.minutes(20, "coo")
+    with open_store(den.state, den.now) as store:
+        last = store.last_receipts()["coo"].started_at
+    lock = den.state / "locks" / "coo.lock"
+    with child(HOLDING, lock, 0.05) as hung:
+        assert hung.line() == "ready"
+        # It began its beat in time, and its own time is over long since.
+        record = json.loads(lock.read_text())
+        slot = next_slot(den.agent("coo").policy, "UTC", last)
+        lock.write_text(json.dumps({**record, "since": slot.isoformat()}))
+        threading.Event().wait(0.1)
+        until_told(den)
+        assert den.now - last <= EVERY + GRACE + timedelta(seconds=60)
+        assert f"进程 {hung.pid} 已超时" in den.letters[0].body
+
+
+def test_B1_a_beat_that_is_within_its_own_time_is_at_work(tmp_path: Path) -> None:
+    with child(HOLDING, tmp_path / "locks" / "coo.lock", 600) as holder:
+        assert holder.line() == "ready"
+        (found,) = held(tmp_path)
+        assert found.at_work == found.holder.since is not None
+
+
+def test_a_daemon_that_ended_in_order_is_told_as_that(den: Den) -> None:
+    with open_store(den.state, den.now) as store:
+        store.add_log([LogEntry(den.now, "daemon-ended", "the daemon ends (SIGTERM) after 12 beats")])
+    until_told(den)
+    assert "正常结束，之后没有再启动" in den.letters[0].body
+    assert "cron show" not in den.letters[0].body
+
+
+def test_after_somebody_else_has_beaten_the_end_of_a_daemon_is_no_cause(den: Den) -> None:
+    with open_store(den.state, den.now) as store:
+        store.add_log([LogEntry(den.now, "daemon-ended", "the daemon ends (SIGTERM) after 12 beats")])
+    den.minutes(12, "coo", "dev")
+    until_told(den)
+    assert "正常结束" not in den.letters[0].body
+    assert "cron show" in den.letters[0].body
+
+
 # Its disks.
 
 MOUNTED = """
@@ -332,6 +381,8 @@ def test_a_state_disk_that_is_read_only_or_full_is_told_once(tmp_path: Path, wha
     places, letters, bodies = run(MOUNTED, tmp_path, what, prefix=mount_namespace())
     assert bodies.count("状态目录所在的磁盘有问题") == 1
     assert told in bodies
+    assert "磁盘写不进去" in bodies, "the likely cause of the beats that do not come"
+    assert "cron show" not in bodies
     assert int(letters) <= 3
     # To remember elsewhere makes room for the next time.
     assert set(places.split()) == ({"own"} if what == "read-only" else {"own", "elsewhere"})
@@ -372,40 +423,79 @@ def test_without_room_anywhere_it_tells_twice_an_hour_and_says_why(den: Den, tmp
     assert any("nothing can be remembered" in note for note in found[-1].notes)
 
 
+def room(tmp_path: Path, *directories: Path, name: str = "team") -> Room:
+    """A watchdog whose notebook may lie there."""
+    return replace(Den(tmp_path).room, shelf=Shelf(directories or (tmp_path,), name))
+
+
 def test_one_watchdog_runs_at_a_time(tmp_path: Path) -> None:
-    shelf = Shelf((tmp_path,), "team")
-    with alone(shelf) as first, alone(shelf) as second, alone(Shelf((tmp_path,), "other")) as other:
+    same, another = room(tmp_path), room(tmp_path, name="other")
+    with alone(same) as first, alone(room(tmp_path)) as second, alone(another) as other:
         assert (first, other) == ("", "")
         assert f"pid {os.getpid()}" in second
 
 
 def test_a_watchdog_that_hangs_is_ended_by_its_successor(tmp_path: Path) -> None:
-    shelf = Shelf((tmp_path,), "team")
-    with child(HOLDING, *shelf.locks, 0.05) as hung:
+    watched = room(tmp_path)
+    with child(HOLDING, *watched.shelf.locks, 0.05) as hung:
         assert hung.line() == "ready"
         os.kill(hung.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, hung.pid, os.WSTOPPED | os.WNOWAIT)
         threading.Event().wait(0.06)
-        with alone(shelf) as other:
+        with alone(watched) as other:
             assert other == ""
         assert hung.process.wait(30) == -signal.SIGKILL
 
 
 def test_what_is_raised_while_the_lock_is_held_comes_through(tmp_path: Path) -> None:
     def run() -> None:
-        with alone(Shelf((tmp_path, tmp_path / "second"), "team")):
+        with alone(room(tmp_path, tmp_path, tmp_path / "second")):
             raise StateError("of the run itself")
 
     with pytest.raises(StateError, match="of the run itself"):
         run()
-    run_again = Shelf((tmp_path,), "team")
-    with alone(run_again) as other:
+    with alone(room(tmp_path)) as other:
         assert other == ""
+
+
+def test_a_home_that_hangs_delays_neither_the_lock_nor_the_look(den: Den, monkeypatch: pytest.MonkeyPatch) -> None:
+    never, there = threading.Event(), den.folder / "home"
+
+    def hangs(real: Any) -> Any:
+        def either(path: Path, *more: Any, **named: Any) -> Any:
+            if there in path.parents:
+                never.wait(30)
+            return real(path, *more, **named)
+
+        return either
+
+    monkeypatch.setattr(notebook, "PATIENCE", 0.05)
+    monkeypatch.setattr(watchdog, "PATIENCE", 0.05)
+    monkeypatch.setattr(notebook, "_text", hangs(notebook._text))
+    monkeypatch.setattr(notebook, "_replace", hangs(notebook._replace))
+
+    @contextmanager
+    def lock(path: Path, **named: Any) -> Iterator[Any]:
+        with hangs(try_exclusive)(path, **named) as tried:
+            yield tried
+
+    monkeypatch.setattr(watchdog, "try_exclusive", lock)
+    den.places = (there, den.folder / "memory")
+    try:
+        before = time.monotonic()
+        with alone(den.room) as other:
+            assert other == ""
+            found = watch(den.room)
+        assert time.monotonic() - before < 15
+        assert found.kept == den.folder / "memory" / "team.json"
+        assert any("did not answer within" in note for note in found.notes)
+    finally:
+        never.set()
 
 
 def test_a_place_without_room_for_a_lock_keeps_nobody_from_watching(tmp_path: Path) -> None:
     (tmp_path / "full").write_text("")
-    with alone(Shelf((tmp_path / "full",), "team")) as other:
+    with alone(room(tmp_path, tmp_path / "full")) as other:
         assert other == ""
 
 
@@ -419,6 +509,7 @@ from heartbeat.beat import tick
 from heartbeat.roster.load import load_roster
 from heartbeat.store.locks import exclusive
 from heartbeat.store.opening import open_store
+from heartbeat.store.port import LogEntry
 from heartbeat.systems.snapshot import SnapshotCache
 
 team = Path(sys.argv[1])

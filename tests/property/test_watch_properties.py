@@ -9,12 +9,14 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartbeat.notify.letter import clean
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.slots import current_slot, next_slot
+from heartbeat.watch.delivery import letter_of
 from heartbeat.watch.flips import BEATS, Flip, agent_key, turn
 from heartbeat.watch.health import BAD, GOOD, Expected, Record, Status, health
 from heartbeat.watch.judgement import Scene, judged
-from heartbeat.watch.notebook import Notebook, Seen
+from heartbeat.watch.notebook import POSTS, Notebook, Post, Seen, with_post
 from heartbeat.watch.records import Records
 from tests.support.rosters import make_roster
 from tests.support.watching import BEGIN, GRACE, MINUTE, member, receipt
@@ -186,3 +188,42 @@ def test_B6_steps_of_the_clock_alone_tell_nobody(agent: Agent, gaps: list[int]) 
 def test_good_and_bad_leave_out_what_nobody_can_tell() -> None:
     assert set(Status) - GOOD - BAD == {Status.LATE, Status.NEW}
     assert next_slot(member("coo").policy, "UTC", BEGIN) > BEGIN
+
+
+KEYS = ("agent/coo", "agent/dev", "store")
+MESSAGES = st.lists(
+    st.tuples(
+        st.text(alphabet="心跳没有来\n -x", min_size=1, max_size=12),
+        st.sets(st.sampled_from(KEYS)),
+        st.integers(min_value=1, max_value=2500),
+    ),
+    min_size=1,
+    max_size=130,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(messages=MESSAGES, standing=st.sets(st.sampled_from(KEYS)))
+def test_the_newest_message_and_what_stands_is_in_every_letter_and_none_is_lost_without_being_counted(
+    messages: list[tuple[str, set[str], int]], standing: set[str]
+) -> None:
+    kept: tuple[Post, ...] = ()
+    for number, (text, about, length) in enumerate(messages):
+        body = f"#{number}: {text * (length // len(text) + 1)}"[:length]
+        kept = with_post(
+            kept, Post(str(number), "info", f"title {number}", body, BEGIN, about=tuple(sorted(about))), standing
+        )
+    assert len(kept) <= POSTS
+    letter = letter_of(kept, make_roster(), repeat=False, standing=standing)
+    assert letter.count == len(messages)
+    assert clean(kept[-1].body) in letter.body
+    assert len(letter.body.encode()) <= 14_000
+    if len(messages) > 1:
+        listed = letter.body.count("【")
+        left = f"另有 {len(messages) - listed} 条更早的消息未列出。"
+        assert letter.body.endswith(left) is (listed < len(messages))
+        words = {max((int(post.key) for post in kept if key in post.about), default=-1) for key in standing}
+        newest = [kept[-1], *(post for post in reversed(kept) if int(post.key) in words and post is not kept[-1])]
+        told = [post for post in newest if f"】{post.title}\n" in letter.body]
+        assert told == newest[: len(told)]
+        assert len(told) == len(newest) or listed == len(told), "what stands comes before everything else"

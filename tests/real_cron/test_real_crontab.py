@@ -71,3 +71,19 @@ def test_the_longest_line_that_we_write_is_the_longest_that_it_takes(place: tupl
     for length, code in ((LONGEST_COMMAND, 0), (LONGEST_COMMAND + 1, 1)):
         done = found.run("crontab", "-", stdin=b"* * * * * " + b"x" * length + b"\n")
         assert done.returncode == code, done.stderr
+
+
+def test_one_agent_of_two_hundred_is_taken_off_and_crontab_takes_the_rest(idle: Room, tmp_path: Path) -> None:
+    idle.run("crontab", "-r")
+    names = [f"agent-{number:03}" for number in range(200)]
+    roster = team(tmp_path / "many", dict.fromkeys(names, "every: 10m"))
+    for words in (("install",), ("remove", names[7]), ("install",)):
+        done = idle.heartbeat("cron", *words, "--roster", str(roster))
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == b"crontab: nothing changed\n"
+    (block,) = find_blocks(idle.table or b"")
+    lines = [line.split(None, 5)[5] for line in block.text.splitlines() if " tick " in line and line.startswith("*")]
+    assert len(lines) > 1
+    assert max(len(line.encode()) for line in lines) <= LONGEST_COMMAND
+    assert [name for line in lines for name in line.partition("--scheduled ")[2].split()] == names[:7] + names[8:]
+    assert idle.heartbeat("cron", "remove", "--roster", str(roster)).returncode == 0

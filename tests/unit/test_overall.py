@@ -19,10 +19,13 @@ from heartbeat.watch.overall import (
     NO_ROOM,
     OVERDUE_FOR,
     UNREAD_FOR,
+    WATCHED_WITHIN,
     Check,
     Level,
+    Watching,
     checks,
     failing,
+    level,
     line,
 )
 from heartbeat.watch.processes import Doing, Held
@@ -70,6 +73,18 @@ def test_all_is_well() -> None:
 )
 def test_the_disk_has_room_for_the_next_beats(free: int, files: int | None, read_only: bool, level: Level) -> None:
     assert levels("disk", disk=Disk(STATE, free, files, read_only)) == [level]
+
+
+@pytest.mark.parametrize(
+    "disk", [Disk(STATE, 0, None, False), Disk(STATE, 10**12, 0, False), Disk(STATE, 10**12, None, True)]
+)
+def test_G1_a_disk_that_takes_no_receipt_is_a_state_that_cannot_be_used(disk: Disk) -> None:
+    sources = (SourceRecord("todo", "complete", BEGIN),)
+    well = replace(RECORDS, sources=sources)
+    assert level(well, dispatch=()).level == "L0"
+    found = level(replace(well, disk=disk), dispatch=())
+    assert found.level == "L3"
+    assert found.reasons[0].startswith("the state cannot be used: ")
 
 
 def test_a_disk_of_which_nobody_can_tell_is_passed_over() -> None:
@@ -129,6 +144,36 @@ def test_who_holds_a_lock_and_is_stopped_is_told_with_what_to_do() -> None:
     (check,) = found("lock", holders=(stopped, Held("dev", Holder(4712, "tick", BEGIN), Doing.RUNNING)))
     assert check.level is Level.WARNING
     assert "kill -CONT 4711" in check.advice
+
+
+def watchdog(watching: Watching, **changes: Any) -> Check:
+    return checks(replace(RECORDS, **changes), [], to_text, watching)[-1]
+
+
+def test_when_the_watchdog_looked_is_told_and_that_it_stopped_is_a_warning() -> None:
+    well = watchdog(Watching(BEGIN - WATCHED_WITHIN, "/state"))
+    assert (well.name, well.level) == ("watchdog", Level.OK)
+    stale = watchdog(Watching(BEGIN - WATCHED_WITHIN - TICK, "/state"))
+    assert (stale.level, "5m ago" in stale.message) == (Level.WARNING, True)
+    assert watchdog(Watching(BEGIN + WATCHED_WITHIN, "/state")).level is Level.OK
+
+
+def test_no_watchdog_is_a_warning_that_leaves_room_for_one_elsewhere() -> None:
+    none = watchdog(Watching(None))
+    assert none.level is Level.WARNING
+    assert "unless another one watches" in none.message
+    assert "heartbeat cron install" in none.advice
+    assert not failing([], [none])
+
+
+def test_a_watchdog_that_looks_elsewhere_is_a_warning() -> None:
+    other = watchdog(Watching(BEGIN, "/typo"))
+    assert (other.level, "/typo and not at /state" in other.message) == (Level.WARNING, True)
+
+
+@pytest.mark.parametrize("changes", [{"trouble": "locked"}, {"exists": False}])
+def test_the_watchdog_is_told_of_without_a_state_too(changes: dict[str, Any]) -> None:
+    assert watchdog(Watching(BEGIN, "/state"), **changes).level is Level.OK
 
 
 @pytest.mark.parametrize("changes", [{"trouble": "locked"}, {"exists": False}])

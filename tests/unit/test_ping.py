@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -171,6 +174,61 @@ def test_a_server_that_hangs_costs_no_more_than_the_deadline(monkeypatch: pytest
         found, complaints = pings(receiver)
         found.start()
         assert "did not answer in time" in complaints[0]
+
+
+@pytest.fixture
+def without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A name server that does not answer until it is told to."""
+    answers = threading.Event()
+
+    def hangs(*about: object, **more: object) -> object:
+        answers.wait(30)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    yield answers
+    answers.set()
+
+
+def test_a_name_server_that_hangs_costs_no_more_than_the_deadline(
+    without_names: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ping, "SECONDS", 0.1)
+    complaints: list[str] = []
+    pinger({"ping_url": f"https://hc.example.org{CHECK}"}, WATCHDOG, {}, complaints.append).succeed()
+    assert not without_names.is_set()
+    (complaint,) = complaints
+    # A machine that is slow enough has no time left to ask at all.
+    assert complaint.startswith(
+        "dead-man's ping (watchdog.ping_url) not sent: https://hc.example.org/… did not answer "
+    )
+    assert "names can be looked up from this machine" in complaint or "in time" in complaint
+
+
+def test_what_is_pinged_around_does_not_wait_for_the_first_ping(without_names: threading.Event) -> None:
+    complaints: list[str] = []
+    found = pinger({"ping_url": f"https://hc.example.org{CHECK}"}, WATCHDOG, {}, complaints.append)
+    with found.run():
+        assert complaints == [], "nothing was waited for"
+        without_names.set()
+    assert "cannot be reached" in complaints[0]
+
+
+def test_the_last_ping_is_sent_after_the_first_one_has_ended() -> None:
+    first = threading.Event()
+
+    def slow_start(handler: Any, request: Any) -> None:
+        if urlsplit(request.path).path.endswith("/start"):
+            first.wait(30)
+        says(200, b"OK")(handler, request)
+
+    with FakeReceiver(slow_start) as receiver:
+        found, complaints = pings(receiver)
+        threading.Timer(0.1, first.set).start()
+        with found.run():
+            pass
+        assert paths(receiver) == [f"{CHECK}/start", CHECK]
+        assert (first.is_set(), complaints) == (True, [])
 
 
 def test_nobody_there_is_complained_of_without_the_address() -> None:

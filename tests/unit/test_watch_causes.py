@@ -12,8 +12,9 @@ from heartbeat.instants import to_text
 from heartbeat.store.holder import Holder, boot, this_process
 from heartbeat.watch.causes import Cause, Likely, likely, told
 from heartbeat.watch.health import Expected, Health, Record, health
+from heartbeat.watch.overall import NO_FILES, NO_ROOM
 from heartbeat.watch.processes import Doing, Held
-from heartbeat.watch.records import Records
+from heartbeat.watch.records import Disk, Records
 from tests.support.watching import BEGIN, EVERY, GRACE, member, receipt, without_anchor
 
 COO, DEV = (without_anchor(member(name)) for name in ("coo", "dev"))
@@ -29,9 +30,9 @@ def holder(name: str, doing: Doing, pid: int = 4711, **changes: Any) -> Held:
     return Held(name, Holder(pid, "run", SINCE, "here", **changes), doing)
 
 
-def cause(*holders: Held, beats: Any = None, others: Any = (), doing: Doing = Doing.GONE) -> Likely:
+def cause(*holders: Held, beats: Any = None, others: Any = (), doing: Doing = Doing.GONE, **known: Any) -> Likely:
     coo = stands(COO, *(beats if beats is not None else [receipt(COO, BEGIN)]))
-    records = Records(NOW, Path("/state"), exists=True, holders=holders)
+    records = Records(NOW, Path("/state"), exists=True, holders=holders, **known)
     return likely(coo, [coo, *others], records, lambda receipt: doing)
 
 
@@ -86,6 +87,33 @@ def test_who_beat_last_tells_where_no_lock_does(doing: Doing, found: Cause) -> N
 def test_an_agent_whose_slot_others_have_answered_is_alone() -> None:
     assert cause(others=[stands(DEV, receipt(DEV, BEGIN + EVERY))]).cause is Cause.ALONE
     assert cause(others=[stands(DEV, receipt(DEV, BEGIN + EVERY - timedelta(seconds=1)))]).cause is Cause.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "read_only", "found"),
+    [
+        (NO_ROOM, NO_FILES, False, Cause.STOPPED),
+        (NO_ROOM - 1, None, False, Cause.NO_DISK),
+        (NO_ROOM, NO_FILES - 1, False, Cause.NO_DISK),
+        (NO_ROOM, None, True, Cause.NO_DISK),
+    ],
+)
+def test_a_disk_that_takes_nothing_comes_before_everything_else(
+    free: int, files: int | None, read_only: bool, found: Cause
+) -> None:
+    disk = Disk(Path("/mnt"), free, files, read_only)
+    likely = cause(holder("coo", Doing.STOPPED), disk=disk)
+    assert likely.cause is found
+    assert found is not Cause.NO_DISK or "/mnt" in told(likely, "coo", to_text)[0]
+
+
+def test_a_daemon_that_ended_in_order_is_no_scheduler_that_fails() -> None:
+    ended = BEGIN + timedelta(seconds=2)
+    assert cause(daemon_ended=ended) == Likely(Cause.DAEMON_ENDED, since=ended)
+    assert cause(daemon_ended=ended - timedelta(microseconds=1)).cause is Cause.NOBODY
+    others = [stands(DEV, receipt(DEV, BEGIN + EVERY))]
+    assert cause(daemon_ended=BEGIN + EVERY, others=others).cause is Cause.ALONE
+    assert cause(holder("_daemon", Doing.GONE), daemon_ended=ended).cause is Cause.DAEMON_GONE
 
 
 def test_where_nobody_ever_beat_nothing_was_begun() -> None:

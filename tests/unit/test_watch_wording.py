@@ -18,7 +18,7 @@ from heartbeat.watch.wording import CAUSES, LISTED, TEXTS, Setting, Subject, Tol
 from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, member, receipt, without_anchor
 
 AGENT = without_anchor(member("coo"))
-SETTING = Setting("/etc/heartbeat/agents.yaml", "Asia/Shanghai", ("s3cret-value",))
+SETTING = Setting("/etc/heartbeat/agents.yaml", "/var/lib/heartbeat", "Asia/Shanghai", ("s3cret-value",))
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:!?()]|[,;:!?()][\u4e00-\u9fff]")
 
 
@@ -94,11 +94,27 @@ def test_everything_at_once(snapshot: SnapshotAssertion) -> None:
     assert told.body == snapshot
 
 
-@pytest.mark.parametrize("kind", [Kind.UNREADABLE, Kind.MISSING, Kind.LOST, Kind.ROSTER, Kind.DISK])
+@pytest.mark.parametrize("kind", [Kind.UNREADABLE, Kind.MISSING, Kind.LOST, Kind.REPLACED, Kind.ROSTER, Kind.DISK])
 def test_what_is_no_agent_is_told_to_be_well_again_at_level_info(kind: Kind) -> None:
     told = tell(flip(STORE, old=kind), store=Subject("状态数据库"))
     assert told.level is Level.INFO
     assert TEXTS[f"back_{kind.value}"] in told.body
+
+
+def test_both_paths_stand_in_every_message() -> None:
+    for told in (
+        tell(flip(STORE, old=Kind.DISK), store=Subject("x")),
+        tell(flip(agent_key("c"), new=Kind.DOWN), c=subject()),
+    ):
+        assert "名册 /etc/heartbeat/agents.yaml" in told.body
+        assert "状态目录 /var/lib/heartbeat" in told.body
+
+
+def test_another_memory_is_told_with_where_and_what_to_do() -> None:
+    told = tell(flip(MEMORY, new=Kind.REPLACED), memory=Subject("记忆", state="/var/lib/heartbeat"))
+    assert told.level is Level.CRITICAL
+    assert "状态目录 /var/lib/heartbeat 里换了一份新的记忆" in told.body
+    assert "放回备份" in told.body
 
 
 def test_a_reminder_says_that_it_is_one() -> None:
@@ -130,7 +146,7 @@ def test_B8_what_a_beat_said_stands_in_one_line_cut_and_without_secrets() -> Non
 
 def test_every_placeholder_of_every_sentence_is_known() -> None:
     known = {"who", "slot", "missing", "last", "rhythm", "by", "count", "said", "trouble", "state", "names", "since"}
-    known |= {"cause", "mend", "roster", "zone", "back", "interval", "cron", "agent", "name"}
+    known |= {"cause", "mend", "roster", "zone", "back", "interval", "cron", "agent", "name", "at", "title"}
     for text in TEXTS.values():
         assert {field for _, field, _, _ in Formatter().parse(text) if field} <= known
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,11 +20,13 @@ from heartbeat.errors import RosterError, UsageError
 from heartbeat.notify.channels.base import ChannelError, Failure
 from heartbeat.schedule.slots import next_slot
 from heartbeat.store.opening import open_store
-from heartbeat.watch.flips import Kind
+from heartbeat.watch import delivery, ping
+from heartbeat.watch.flips import AWAKE_WITHIN, MEMORY, Kind, agent_key
 from heartbeat.watch.health import Status
+from heartbeat.watch.notebook import POSTS
 from heartbeat.watch.processes import Doing
 from tests.support.command import tree
-from tests.support.fake_channels import ScriptedChannel
+from tests.support.fake_channels import FakeReceiver, ScriptedChannel, says
 from tests.support.watching import EVERY, GRACE, MINUTE, Den, member
 
 DOWN = ChannelError(Failure.TRANSIENT, "ops: down", advice="wait")
@@ -65,6 +74,23 @@ def test_it_is_told_once_and_once_more_when_it_is_back(den: Den) -> None:
     assert den.letters[1].level.value == "info"
     den.minutes(30, "coo", "dev")
     assert len(den.letters) == 2
+
+
+@pytest.mark.parametrize("names", [("coo",), ("coo", "dev")])
+def test_who_beats_each_minute_right_after_the_look_is_told_to_be_back(tmp_path: Path, names: tuple[str, ...]) -> None:
+    den = Den(tmp_path, tuple(member(name, MINUTE) for name in names))
+    den.beat()
+    den.minutes(8, *names)
+    den.minutes(8)
+    (wrong,) = den.titles
+    for _ in range(10):  # cron starts both in the same second, and the look is quicker
+        den.minutes(1)
+        den.beat()
+    assert len(den.letters) == 2
+    back = den.letters[1]
+    assert (back.level.value, "恢复" in back.title) == ("info", True)
+    assert "coo" in back.body
+    assert wrong != back.title
 
 
 def test_everybody_at_once_is_one_message_although_their_slots_lie_apart(tmp_path: Path) -> None:
@@ -445,8 +471,35 @@ def test_what_waited_while_a_channel_was_down_comes_as_one_message(tmp_path: Pat
     assert {letter.title for letter in ops.letters[:6]} == {"heartbeat 看门狗：dev 没有心跳"}
     last = ops.letters[-1]
     assert (last.title, last.count, last.level.value) == ("heartbeat 看门狗：共 2 条消息", 2, "critical")
-    assert last.body.index("dev 没有心跳") < last.body.index("dev 已恢复")
+    assert last.body.index("dev 已恢复") < last.body.index("dev 没有心跳"), "what is so now comes first"
+    assert re.match(r"【11-21 12:\d\d】heartbeat 看门狗：dev 已恢复\n", last.body)
     assert den.look().waiting == 0
+
+
+def test_after_a_night_without_a_channel_what_stands_now_is_told_and_the_rest_is_counted(tmp_path: Path) -> None:
+    ops = ScriptedChannel(*[DOWN] * 3000)
+    den = Den(tmp_path, (member("coo", MINUTE), member("dev"), member("pat")), channels={"ops": ops})
+    den.beat()
+    den.minutes(8, "coo", "dev", "pat")
+    for _ in range(54):  # nine hours in which one agent comes and goes, and another one has gone
+        den.looks = 0
+        den.minutes(7, "dev")
+        den.minutes(3, "coo", "dev")
+    den.minutes(6, "dev")
+    assert {agent_key("coo"), agent_key("pat")} <= den.look().alarms.standing.keys()
+    waiting, _ = den.shelf.read()
+    assert len(waiting.posts) == POSTS
+    ops._script = (None,)
+    assert den.minutes(1, "dev")[-1].waiting == 0
+    body = ops.letters[-1].body
+    newest = waiting.posts[-1]
+    assert body.startswith("【")
+    assert body.index(newest.title) < 100
+    assert newest.body in body
+    assert "pat：11-21 12:" in body, "that has been wrong for longest, and is wrong still"
+    left = int(re.search(r"另有 (\d+) 条更早的消息未列出。$", body)[1])  # type: ignore[index]
+    assert left + body.count("【") == ops.letters[-1].count == sum(1 + post.earlier for post in waiting.posts) > POSTS
+    assert len(body.encode()) <= 14_000
 
 
 def test_I4_an_attempt_that_ended_without_an_answer_is_repeated_as_a_repetition(tmp_path: Path) -> None:
@@ -506,3 +559,216 @@ def test_a_message_that_nobody_takes_in_three_days_is_given_up_and_that_is_said(
     den.now += timedelta(days=3)
     found = den.look()
     assert any("given up" in note for note in found.notes)
+
+
+# Somebody begins anew.
+
+
+def begun_anew(den: Den, *, beating: bool = True) -> None:
+    """All of the state is gone between two looks, and the next beat makes another one."""
+    shutil.rmtree(den.state)
+    den.now += MINUTE
+    if beating:
+        den.beat()
+
+
+def test_another_memory_where_there_was_one_is_told_at_once_and_once(den: Den) -> None:
+    begun_anew(den)
+    found = den.look()
+    assert [trouble.kind for trouble in found.troubles.values()] == [Kind.REPLACED]
+    (letter,) = den.letters
+    assert (letter.title, letter.level.value) == ("heartbeat 看门狗：1 处异常", "critical")
+    assert f"状态目录 {den.state} 里换了一份新的记忆" in letter.body
+    assert "put a backup back" in found.sentences[MEMORY]
+    for each in den.minutes(40, "coo", "dev"):
+        assert (each.troubles, each.alarms.standing) == ({}, {})
+    assert len(den.letters) == 1
+
+
+def test_after_that_everybody_has_an_interval_for_the_first_beat(den: Den) -> None:
+    begun_anew(den, beating=False)
+    with open_store(den.state, den.now):
+        pass  # somebody has only looked after it
+    assert [flip.new for flip in den.look().flips] == [Kind.REPLACED]
+    den.minutes(14)
+    assert len(den.letters) == 1
+    den.minutes(1)
+    assert den.titles[1:] == ["heartbeat 看门狗：2 个 Agent 没有心跳"]
+
+
+def test_B6_after_a_sleep_another_memory_is_told_too_a_grace_later(den: Den) -> None:
+    begun_anew(den, beating=False)
+    den.now += timedelta(hours=3)
+    den.beat()
+    assert den.look().flips == ()
+    den.minutes(6, "coo", "dev")
+    assert den.titles == ["heartbeat 看门狗：1 处异常"]
+    den.minutes(30, "coo", "dev")
+    assert len(den.letters) == 1
+
+
+def test_memory_that_moves_its_marker_with_it_is_the_same(den: Den) -> None:
+    aside = den.state.rename(den.folder / "aside")
+    shutil.copytree(aside, den.state)
+    den.minutes(20, "coo", "dev")
+    assert den.letters == []
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"heartbeat has kept its memory since yesterday.\n"])
+def test_a_marker_that_tells_nothing_is_no_other_memory(den: Den, text: bytes) -> None:
+    marker = den.state / "state.marker"
+    before = marker.read_bytes()
+    marker.write_bytes(text)
+    den.minutes(3, "coo", "dev")
+    marker.write_bytes(before)
+    den.minutes(3, "coo", "dev")
+    assert den.letters == []
+
+
+# The dead-man's switch.
+
+
+@pytest.fixture
+def switched(tmp_path: Path) -> Iterator[tuple[Den, FakeReceiver]]:
+    """Two agents under a watchdog with a switch."""
+    with FakeReceiver(says(200, b"OK")) as receiver:
+        den = Den(tmp_path, settings={"ping_url_env": "HC"}, environment={"HC": f"{receiver.origin}/check-0123456789"})
+        yield den, receiver
+
+
+def ends(receiver: FakeReceiver) -> list[str]:
+    """How the runs ended, as the switch was told."""
+    paths = [urlsplit(request.path).path.removeprefix("/check-0123456789") or "well" for request in receiver.requests]
+    receiver.requests.clear()
+    return [path for path in paths if path != "/start"]
+
+
+def test_the_switch_hears_nothing_good_while_beats_are_known_to_be_missing(
+    switched: tuple[Den, FakeReceiver],
+) -> None:
+    den, receiver = switched
+    den.beat()
+    den.minutes(12, "coo", "dev")
+    assert ends(receiver) == ["well"] * 12
+    found = den.minutes(30)
+    wrong = next(number for number, each in enumerate(found) if each.troubles)
+    told = next(number for number, each in enumerate(found) if each.alarms.standing)
+    assert ends(receiver) == ["well"] * wrong + ["/fail"] * (30 - told)
+
+
+def test_a_first_install_on_a_team_that_is_down_tells_the_switch_nothing_good(
+    switched: tuple[Den, FakeReceiver],
+) -> None:
+    den, receiver = switched
+    den.beat()
+    den.minutes(120, look=False)
+    den.look()
+    den.minutes(14)
+    assert ends(receiver) == []
+    den.minutes(2)
+    assert ends(receiver) == ["/fail"] * 2
+
+
+def test_a_notebook_that_does_not_outlive_a_run_cannot_keep_the_switch_quiet(
+    switched: tuple[Den, FakeReceiver],
+) -> None:
+    den, receiver = switched
+    den.beat()
+    den.minutes(120, look=False)
+    for _ in range(3):
+        shutil.rmtree(den.folder / "notebooks", ignore_errors=True)
+        (found,) = den.minutes(1)
+        assert any("nothing is remembered of an earlier look" in note for note in found.notes)
+        assert str(den.folder / "notebooks") in found.notes[-1]
+    assert (ends(receiver), den.letters) == ([], [])
+
+
+def test_a_first_look_at_a_team_that_never_beat_knows_nothing_good(switched: tuple[Den, FakeReceiver]) -> None:
+    den, receiver = switched
+    first, second = den.minutes(2)
+    assert ends(receiver) == ["well"]
+    assert first.notes == second.notes == ()
+
+
+# What hangs.
+
+
+@pytest.fixture
+def without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A name server that never answers; the watchdog's patience is short."""
+    never = threading.Event()
+
+    def hangs(*about: object, **more: object) -> object:
+        never.wait(30)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    monkeypatch.setattr(ping, "SECONDS", 0.3)
+    yield
+    never.set()
+
+
+@pytest.mark.usefixtures("without_names")
+def test_a_name_server_that_hangs_costs_a_look_two_patiences_at_most(tmp_path: Path) -> None:
+    url = "https://hc.example.org/ping/abcdef-123456"
+    den = Den(tmp_path, settings={"ping_url_env": "HC"}, environment={"HC": url})
+    den.beat()
+    before = time.monotonic()
+    found = den.look()
+    assert time.monotonic() - before < 10
+    (note,) = found.notes
+    assert "https://hc.example.org/… did not answer" in note
+    assert "abcdef" not in note
+
+
+def test_a_channel_that_hangs_is_left_behind_and_the_next_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+
+    class Hanging(ScriptedChannel):
+        seconds = 0.1
+
+        def send(self, letter: Any, deadline: Any) -> str:
+            self.letters.append(letter)
+            never.wait(30)
+            return ""
+
+    feishu, ops = Hanging(), ScriptedChannel()
+    den = Den(tmp_path, (member("coo"),), channels={"feishu": feishu, "ops": ops}, operator=("feishu", "ops"))
+    den.beat()
+    before = time.monotonic()
+    while not ops.letters:
+        found = den.minutes(1)[0]
+    assert time.monotonic() - before < 20
+    assert found.delivered is not None
+    assert (found.delivered.sent, found.delivered.failed) == (["ops"], ["feishu"])
+    assert any(note.startswith("feishu: the channel feishu did not answer within") for note in found.notes)
+    den.minutes(1)
+    assert [letter.repeat for letter in feishu.letters] == [False, True], "it may have arrived"
+    never.set()
+
+
+def test_a_run_that_took_long_is_no_sleep(tmp_path: Path) -> None:
+    gap = AWAKE_WITHIN + timedelta(seconds=30)
+
+    def play(took: float) -> Den:
+        den = Den(tmp_path / str(took))
+        den.folder.mkdir()
+        # Each look reads the stopwatch at its begin and when everything has been told.
+        ticking = iter(value for number in range(10_000) for value in (number * 1000.0, number * 1000.0 + took))
+        den.stopwatch = lambda: next(ticking)
+        den.beat()
+        den.look()
+        awake = den.look().alarms.awake_since
+        den.now += gap
+        assert (den.look().alarms.awake_since == awake) is (took >= 30)
+        return den
+
+    play(5)
+    play(45)
+
+
+def test_what_one_channel_may_take_leaves_time_for_the_last_ping() -> None:
+    assert delivery._TO_TELL < 1
+    assert ping._TO_TELL < 1
