@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain
+from heartbeat.cli.targets import Kind
 from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from heartbeat.cli.schedules import Step
-    from heartbeat.install.base import Style
-    from heartbeat.install.install import Elsewhere, Installed, Scheduler
-    from heartbeat.schedule.launch import Launch
+    from heartbeat.cli.targets import Schedules
+    from heartbeat.install.base import Order, Style
+    from heartbeat.install.install import Installed
 
 app = typer.Typer(
     help="Put beats on a schedule (crontab, systemd, OpenClaw), show it, compare it, take it off.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-class Kind(StrEnum):
-    """What `--target` takes."""
-
-    CRONTAB = "crontab"
-    SYSTEMD = "systemd"
-    OPENCLAW = "openclaw"
 
 
 AgentsArgument = Annotated[
@@ -51,7 +42,14 @@ WatchdogOption = Annotated[
     bool | None, typer.Option("--watchdog/--no-watchdog", help="A job that tells when the beats stop coming.")
 ]
 WatchdogOnlyOption = Annotated[bool, typer.Option("--watchdog-only", help="The watchdog and no beats.")]
+AsUserOption = Annotated[
+    str | None, typer.Option("--as-user", metavar="NAME", help="The machine's systemd: who the beats run as.")
+]
 NoStartOption = Annotated[bool, typer.Option("--no-start", help="systemd: write the files and run nothing.")]
+BesideOption = Annotated[
+    bool,
+    typer.Option("--beside", help="Also where another schedule or a daemon has these beats, or could not be asked."),
+]
 
 
 @app.command()
@@ -68,6 +66,8 @@ def install(
     watchdog: WatchdogOption = None,
     watchdog_only: WatchdogOnlyOption = False,
     no_start: NoStartOption = False,
+    as_user: AsUserOption = None,
+    beside: BesideOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
     json_output: JsonOption = False,
     roster: RosterOption = None,
@@ -76,37 +76,37 @@ def install(
     """Make the schedule what is asked for. What is not said stays as it is; the first time that is everybody, with a
     watchdog. Doing it twice changes nothing the second time."""
     from heartbeat.cli.schedules import Step
-    from heartbeat.install.install import OPENCLAW, asked_changes, completed, refuse_second, too_quick
+    from heartbeat.cli.targets import complain_of_unknown, remarks_on_others, schedules
+    from heartbeat.install.account import refuse_as_user, user_in
+    from heartbeat.install.install import OPENCLAW, SYSTEMD_SYSTEM, asked_changes, too_quick
     from heartbeat.install.launching import rehearse, try_start
 
     session = Session(context, roster)
     names = _named(session, agents, all_agents)
-    launch = _launch(session)
+    known = schedules(session, start=not no_start, user=as_user)
     style = _style(due=due, each=each, daemon=daemon, turn=turn)
-    scheduler = _scheduler(session, launch, target, system, style, start=not no_start)
-    pieces = scheduler.installed(launch)
-    order = completed(
-        scheduler.standing(pieces),
-        session.roster,
-        launch,
-        scheduler.styles[0],
-        agents=names,
-        everybody=all_agents,
-        style=style,
-        beats=not watchdog_only,
-        watchdog=watchdog_only or watchdog,
-    )
-    refuse_second(order, _others(session, launch, scheduler) if order.beats else ())
-    steps = asked_changes(scheduler, order, pieces)
-    notes = [*too_quick(order, scheduler.name)]
+    found = known.meant(target, system, style)
+    scheduler, launch = found.target, known.launch
+    if as_user is not None:
+        refuse_as_user(as_user, system=scheduler.name == SYSTEMD_SYSTEM)
+    order = _order(known, found, names, style, everybody=all_agents, beats=not watchdog_only, watchdog=watchdog)
+    seen = known.every if order.beats else (found,)
+    if not beside:
+        _refuse_double(known, order, found)
+    steps = asked_changes(scheduler, order, found.pieces)
+    notes = [*too_quick(order, scheduler.name), *remarks_on_others(known, seen)]
+    complain_of_unknown(seen)
     if not dry_run and scheduler.name == OPENCLAW:
         try_start(
             launch, {"PATH": launch.path}
         )  # the rest of its environment is the Gateway's, which nobody knows here
     elif not dry_run:
-        notes += rehearse(launch, session.roster, session.environment)
+        user = user_in(each.after for each in steps)
+        notes += rehearse(launch, session.roster, session.environment, user)
     step = Step(scheduler.name, steps, () if dry_run else scheduler.apply(steps))
-    _tell(session, launch, "install", [step], notes, dry_run=dry_run, json_output=json_output)
+    if order.beats:
+        notes += _left_out(known, found, step)
+    _tell(known, "install", [step], notes, dry_run=dry_run, json_output=json_output)
 
 
 @app.command()
@@ -118,30 +118,39 @@ def show(
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """What is on schedule for this roster, wherever it is, and when each agent is due next. Changes nothing."""
+    """What is on schedule for this roster, wherever it is, and when each agent is due next. Changes nothing. Works by
+    the roster's path where the roster is gone or broken."""
     from heartbeat.cli import schedules
-    from heartbeat.install.install import differs_now, look
+    from heartbeat.cli.targets import by_path, remarks_on_others
+    from heartbeat.install.install import differs_now
 
-    session = Session(context, roster)
-    launch = _launch(session)
-    looked = [look(scheduler, launch) for scheduler in _schedulers(session, launch, target, system)]
-    seen = [(each, differs_now(each, session.roster, launch)) for each in looked]
-    now = session.now()
+    session = Session(context, roster, lenient=True)
+    known = by_path(session)
+    looked = known.of(target, system)
+    readable = known.problem is None
+    seen = [(each, readable and differs_now(each, known.roster, known.launch)) for each in looked]
+    others = [*remarks_on_others(known, looked)]
     if json_output:
         from heartbeat.cli import documents
 
-        documents.write(schedules.document("show", session.roster, launch, now, seen=seen))
-        return
-    _print(str(session.roster.path))
-    for each, differs in seen:
-        _print(schedules.standing_line(each, differs=differs))
-        for remark in each.remarks:
-            _print(f"{'':<15} {remark}")
-    if any(each.pieces and each.target.name == "crontab" for each in looked):
-        _print(f"{'logs':<15} {launch.log}, {launch.watchdog_log}")
-    _print("")
-    for line in schedules.agent_lines(session.roster, now):
-        _print(line)
+        _end_where_nothing_is_known(known, looked)
+        notes = [*_unreadable(known), *(remark for each in looked for remark in each.remarks), *others]
+        documents.write(schedules.document("show", known, seen=seen, notes=notes))
+    else:
+        _print(str(known.launch.roster))
+        for each, differs in seen:
+            _print(schedules.standing_line(each, differs=differs))
+            for remark in each.remarks:
+                _print(f"{'':<15} {remark}")
+        if known.daemon is not None:
+            _print(f"{'heartbeat run':<15} {known.daemon.holder} beats on this state")
+        if readable and any(each.pieces and each.target.name == "crontab" for each in looked):
+            _print(f"{'logs':<15} {known.launch.log}, {known.launch.watchdog_log}")
+        for line in schedules.agent_lines(known, looked):
+            _print(line)
+        for note in (*_unreadable(known), *others):
+            complain(note)
+    _end_where_nothing_is_known(known, looked)
 
 
 @app.command()
@@ -161,38 +170,35 @@ def diff(
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """What `install` with the same words would change, as a unified diff. Exit 1 where there is anything."""
+    """What `install` with the same words would change, as a unified diff. Exit 1 where there is anything, 3 where a
+    scheduler could not be asked."""
     from heartbeat.cli.schedules import Step
-    from heartbeat.install.install import asked_changes, completed
+    from heartbeat.cli.targets import complain_of_unknown, schedules
+    from heartbeat.install.install import asked_changes
 
     session = Session(context, roster)
     names = _named(session, agents, all_agents)
-    launch = _launch(session)
+    known = schedules(session)
     style = _style(due=due, each=each, daemon=daemon, turn=turn)
     as_it_is = not (
         names or all_agents or style or target or watchdog_only or watchdog is not None or system is not None
     )
-    chosen = [each.target for each in _seen(session, launch) if each.pieces] if as_it_is else []
+    unknown = as_it_is and complain_of_unknown(known.every)
+    chosen = [each for each in known.every if each.pieces] if as_it_is else []
     steps: list[Step] = []
     notes: list[str] = []
-    for scheduler in chosen or [_scheduler(session, launch, target, system, style)]:
-        pieces = scheduler.installed(launch)
-        order = completed(
-            scheduler.standing(pieces),
-            session.roster,
-            launch,
-            scheduler.styles[0],
-            agents=names,
-            everybody=all_agents,
-            style=style,
-            beats=False if watchdog_only else True if style else None,
-            watchdog=watchdog_only or watchdog,
-        )
-        steps.append(Step(scheduler.name, asked_changes(scheduler, order, pieces)))
-        notes += scheduler.remarks(pieces)
-    _tell(session, launch, "diff", steps, notes, dry_run=True, json_output=json_output)
+    beats = False if watchdog_only else True if style else None
+    for found in chosen or [known.meant(target, system, style)]:
+        order = _order(known, found, names, style, everybody=all_agents, beats=beats, watchdog=watchdog)
+        steps.append(Step(found.target.name, asked_changes(found.target, order, found.pieces)))
+        notes += found.remarks
+    if as_it_is:
+        notes += _left_out(known)
+    _tell(known, "diff", steps, notes, dry_run=True, json_output=json_output)
     if any(step.differs for step in steps):
         raise typer.Exit(Exit.FOUND)
+    if unknown:
+        raise typer.Exit(Exit.INCOMPLETE)
 
 
 @app.command()
@@ -208,31 +214,33 @@ def remove(
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Take beats off: those of the named agents, or all that is on schedule for this roster, watchdog included."""
+    """Take beats off: those of the named agents, or all that is on schedule for this roster, watchdog included; that
+    also by the roster's path alone, where the roster is gone or broken."""
     from heartbeat.cli.schedules import Step
-    from heartbeat.install.install import completed, removing_changes
+    from heartbeat.cli.targets import by_path, complain_of_unknown
+    from heartbeat.install.install import removing_changes
 
-    session = Session(context, roster)
-    names = _named(session, agents, all_agents)
-    launch = _launch(session)
+    session = Session(context, roster, lenient=True)
+    known = by_path(session, start=not no_start)
     unknown = False
     if target is None and system is None:
-        seen = _seen(session, launch, start=not no_start)
-        unknown = any(each.problem and not each.absent for each in seen)
-        chosen = [each.target for each in seen if each.pieces]
+        seen: Sequence[Installed] = known.every
+        unknown = complain_of_unknown(seen)
+        chosen = [each for each in seen if each.pieces]
     else:
-        chosen = [_scheduler(session, launch, target, system, None, start=not no_start)]
+        chosen = [known.meant(target, system, None)]
+        seen = chosen
+    names = _taken_off(known, chosen, agents, all_agents)
+    if not unknown:
+        _end_where_nothing_is_known(known, seen)
     steps = []
-    for scheduler in chosen:
-        pieces = scheduler.installed(launch)
-        order = completed(
-            scheduler.standing(pieces), session.roster, launch, scheduler.styles[0], agents=names, everybody=not names
-        )
-        changes = removing_changes(scheduler, order, pieces)
-        steps.append(Step(scheduler.name, changes, () if dry_run else scheduler.apply(changes)))
+    for found in chosen:
+        order = _order(known, found, names, None, everybody=not names)
+        changes = removing_changes(found.target, order, found.pieces)
+        steps.append(Step(found.target.name, changes, () if dry_run else found.target.apply(changes)))
     if not steps and not json_output:
         _print("nothing is on schedule" if not unknown else "nothing was removed")
-    _tell(session, launch, "remove", steps, [], dry_run=dry_run, json_output=json_output)
+    _tell(known, "remove", steps, [*_unreadable(known)], dry_run=dry_run, json_output=json_output)
     if unknown:
         complain(
             "what could not be asked may still have beats of this roster on schedule; run it again when it answers"
@@ -240,12 +248,89 @@ def remove(
         raise typer.Exit(Exit.INCOMPLETE)
 
 
-def _launch(session: Session) -> Launch:
-    """How a scheduler has to start heartbeat; what is doubtful about it is said at once."""
-    prepared = session.preparation()
-    for warning in prepared.warnings:
-        complain(warning)
-    return prepared.launch
+def _order(
+    known: Schedules,
+    found: Installed,
+    names: Sequence[str],
+    style: Style | None,
+    *,
+    everybody: bool,
+    beats: bool | None = None,
+    watchdog: bool | None = None,
+) -> Order:
+    """What is asked of one target, completed by what stands there. Without beats it is the watchdog alone."""
+    from heartbeat.install.install import completed
+
+    watchdog = True if beats is False else watchdog
+    return completed(
+        found.standing,
+        known.roster,
+        known.launch,
+        found.target.styles[0],
+        agents=names,
+        everybody=everybody,
+        style=style,
+        beats=beats,
+        watchdog=watchdog,
+        watched=watchdog is None and found.standing.is_empty and known.is_watched,
+    )
+
+
+def _refuse_double(known: Schedules, order: Order, found: Installed) -> None:
+    """Raises UsageError where somebody else has these beats, and UnaskedError where that is not known."""
+    from heartbeat.cli.targets import refuse_beside_daemon
+    from heartbeat.install.base import Style
+    from heartbeat.install.install import added, refuse_second, refuse_unasked, who_beats
+
+    if not order.beats:
+        return
+    others = who_beats(known.every, found.target.name)
+    refuse_second(order, others, known.environment)
+    refuse_unasked(order, found.standing, others)
+    if added(order, found.standing) and order.style is not Style.DAEMON:
+        refuse_beside_daemon(known)
+
+
+def _left_out(known: Schedules, found: Installed | None = None, step: Step | None = None) -> Sequence[str]:
+    """A sentence about agents whom nothing beats, with a step by which one target has changed."""
+    from heartbeat.install.install import look_again
+
+    after = None if found is None or step is None else look_again(found, step.changes)
+    names = known.left_out(after)
+    if not names:
+        return ()
+    return (
+        f"on no schedule: {', '.join(names)}; `heartbeat cron install --all` puts everybody on it, and `enabled: "
+        "false` in the roster takes somebody out of the team",
+    )
+
+
+def _unreadable(known: Schedules) -> Sequence[str]:
+    """Why only the roster's path is known, if so."""
+    if known.problem is None:
+        return ()
+    reason = (str(known.problem).splitlines() or ["it cannot be read"])[0]
+    return (f"this is by the roster's path alone: {reason}",)
+
+
+def _end_where_nothing_is_known(known: Schedules, seen: Sequence[Installed]) -> None:
+    """A path without a roster, for which nothing is on schedule either, is a slip of the pen. Raises UsageError."""
+    if known.problem is not None and not any(each.pieces for each in seen):
+        raise known.problem
+
+
+def _taken_off(
+    known: Schedules, chosen: Sequence[Installed], agents: list[str] | None, everybody: bool
+) -> tuple[str, ...]:
+    """The named agents, those among them who have left the roster and are on schedule still."""
+    if everybody and agents:
+        raise UsageError("--all and agent names do not go together", advice="use one of them")
+    if agents and known.problem is not None:
+        raise known.problem
+    there = {agent for each in chosen for agent in (*each.standing.agents, *(piece.agent for piece in each.pieces))}
+    names = tuple(dict.fromkeys(agents or []))
+    known.roster.chosen([name for name in names if name not in there])
+    return names
 
 
 def _named(session: Session, agents: list[str] | None, everybody: bool) -> tuple[str, ...]:
@@ -265,86 +350,8 @@ def _style(*, due: bool, each: bool, daemon: bool, turn: bool) -> Style | None:
     return chosen[0] if chosen else None
 
 
-def _scheduler(
-    session: Session,
-    launch: Launch,
-    target: Kind | None,
-    system: bool | None,
-    style: Style | None,
-    *,
-    start: bool = True,
-) -> Scheduler:
-    """The target that is meant: the one that is named, that alone can do the style, that has the beats, or crontab."""
-    from heartbeat.install.install import option_of, target_called
-
-    kind = target or (Kind.SYSTEMD if system is not None else _only_for(style))
-    if kind is None:
-        beating = [each.target for each in _seen(session, launch, start=start) if each.standing.style is not None]
-        if len(beating) > 1:
-            options = " or ".join(f"--target {option_of(each.name)}" for each in beating)
-            raise UsageError("beats of this roster are on schedule at several places", advice=f"say which: {options}")
-        if beating:
-            return beating[0]
-    names = _names(session, launch, kind or Kind.CRONTAB, system)
-    return target_called(names[0], session.roster, launch, session.environment, start=start)
-
-
-def _only_for(style: Style | None) -> Kind | None:
-    return {"daemon": Kind.SYSTEMD, "turn": Kind.OPENCLAW}.get(style or "")
-
-
-def _names(session: Session, launch: Launch, kind: Kind, system: bool | None) -> list[str]:
-    """Names of the targets of a kind; of the two of systemd the one that has something first, else the usual one."""
-    from heartbeat.install.install import SYSTEMD_SYSTEM, SYSTEMD_USER, look, target_called
-
-    if kind is not Kind.SYSTEMD:
-        return [kind.value]
-    if system is not None:
-        return [SYSTEMD_SYSTEM if system else SYSTEMD_USER]
-    names = [SYSTEMD_SYSTEM, SYSTEMD_USER] if os.getuid() == 0 else [SYSTEMD_USER, SYSTEMD_SYSTEM]
-    targets = {name: target_called(name, session.roster, launch, session.environment) for name in names}
-    return sorted(names, key=lambda name: not look(targets[name], launch).pieces)
-
-
-def _schedulers(session: Session, launch: Launch, target: Kind | None, system: bool | None) -> list[Scheduler]:
-    """The targets that `show` tells of."""
-    from heartbeat.install.install import target_called, targets
-
-    kind = target or (Kind.SYSTEMD if system is not None else None)
-    if kind is None:
-        return list(targets(session.roster, launch, session.environment))
-    names = _names(session, launch, kind, system)
-    return [target_called(name, session.roster, launch, session.environment) for name in names]
-
-
-def _seen(session: Session, launch: Launch, *, start: bool = True) -> list[Installed]:
-    """What every target keeps; one that cannot be asked is named on stderr."""
-    from heartbeat.install.install import NAMES, look, target_called
-
-    found = []
-    for name in NAMES:
-        seen = look(target_called(name, session.roster, launch, session.environment, start=start), launch)
-        if seen.problem and not seen.absent:
-            complain(f"what {name} has on schedule is not known: {seen.problem}")
-        found.append(seen)
-    return found
-
-
-def _others(session: Session, launch: Launch, scheduler: Scheduler) -> Sequence[Elsewhere]:
-    """The other targets that have beats of this roster; one that cannot be asked is named on stderr."""
-    from heartbeat.install.install import elsewhere, targets
-
-    every = targets(session.roster, launch, session.environment)
-    found = elsewhere(launch, [each for each in every if each.name != scheduler.name])
-    for each in found:
-        if each.standing is None:
-            complain(f"what {each.target} has on schedule is not known: {each.problem}")
-    return found
-
-
 def _tell(
-    session: Session,
-    launch: Launch,
+    known: Schedules,
     command: str,
     steps: Sequence[Step],
     notes: Sequence[str],
@@ -358,15 +365,12 @@ def _tell(
     if json_output:
         from heartbeat.cli import documents
 
-        now = session.now()
-        documents.write(schedules.document(command, session.roster, launch, now, steps=steps, notes=notes))
+        documents.write(schedules.document(command, known, steps=steps, notes=notes))
     else:
         for line in schedules.diff_lines(steps) if dry_run else schedules.done_lines(steps):
             _print(line)
-    for note in notes:
+    for note in dict.fromkeys((*notes, *schedules.hints(steps))):
         complain(note)
-    for hint in schedules.hints(steps):
-        complain(hint)
     if schedules.failed(steps):
         raise typer.Exit(Exit.CANNOT_WRITE)
 

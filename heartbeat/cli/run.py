@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,8 +52,11 @@ def run(
     team = _team(session.roster, names, lenient=bool(told))
     window = _window(jitter)
     if dry_run:
-        _look_beside(session, names, beside)
         _print_agenda(session, team)
+        try:
+            _look_beside(session, names, beside)
+        except UsageError as refusal:
+            complain(f"without --dry-run it would be refused: {refusal}; {refusal.advice}")
         return
     debug = debug or bool(context.find_root().params.get("debug"))
     _stay(context, session, names, window, told, beside=beside, debug=debug)
@@ -82,8 +86,11 @@ def _window(text: str) -> timedelta:
         raise UsageError(f"--jitter: {error}", advice="write 5s, or 0s for none") from error
 
 
-def _look_beside(session: Session, names: Sequence[str], allowed: bool) -> None:
-    """Raises UsageError where another schedule has beats of these agents; what cannot be known is said."""
+def _look_beside(
+    session: Session, names: Sequence[str], allowed: bool, before_each: Callable[[], None] = lambda: None
+) -> None:
+    """Raises UsageError where another schedule has beats of these agents; what cannot be known is said. Before each
+    scheduler is asked, which may take its time, `before_each` is called."""
     if allowed:
         return
     from heartbeat.daemon.beside import beside
@@ -95,7 +102,7 @@ def _look_beside(session: Session, names: Sequence[str], allowed: bool) -> None:
         complain(f"whether these beats are on schedule somewhere is not known: {error}")
         return
     every = targets(session.roster, launch, session.environment)
-    for note in beside(session.roster, launch, every, names):
+    for note in beside(session.roster, launch, every, names, session.environment, before_each):
         complain(note)
 
 
@@ -134,23 +141,31 @@ def _stay(
 ) -> None:
     import socket
 
-    from heartbeat.daemon.beside import only_daemon
+    from heartbeat.daemon.beside import only_daemon, take_time
     from heartbeat.daemon.clocks import look
-    from heartbeat.daemon.loop import Daemon, Loaded, Surroundings
+    from heartbeat.daemon.loop import Daemon
     from heartbeat.daemon.orders import Signals
     from heartbeat.daemon.roster_file import signature_of
     from heartbeat.daemon.supervisor import Supervisor
+    from heartbeat.daemon.surroundings import Loaded, Surroundings
+    from heartbeat.store.fencing import fenced_entry
     from heartbeat.watch.ping import BEATS, pinger_for
 
     # What other commands may leave behind for the end of the process would pile up here.
     gc.enable()
     path, state = session.roster.path, session.state
+    _refuse_foreign(session)
     out, err = _Log(_STDOUT), _Log(_STDERR)
     seldom = _Seldom(err.said, lambda: look().awake)
 
     def load() -> Loaded:
         anew = Session(context, str(path))
-        if anew.state != state:
+        if anew.state != state and not (anew.names_state or session.names_state):
+            err.said(
+                f"{path} leads to another place now, where a new start would begin a memory of its own, {anew.state}; "
+                f"this daemon goes on with {state}: name that one in the roster (`state:`)"
+            )
+        elif anew.state != state:
             raise UsageError(
                 f"{path} names another state directory now: {anew.state} instead of {state}",
                 advice="restart the daemon, so that no beat is lost between the two",
@@ -164,7 +179,7 @@ def _stay(
     ):
         if lock.fenced is not None:
             err.said(str(lock.fenced))
-        _look_beside(session, names, beside)
+        _look_beside(session, names, beside, partial(take_time, supervisor, lock))
         around = Surroundings(
             look=look,
             orders=orders,
@@ -182,9 +197,21 @@ def _stay(
             pinger=lambda loaded: pinger_for(loaded.roster, BEATS, loaded.environment, seldom),
             host=socket.gethostname(),
             window=window,
+            before=() if lock.fenced is None else (fenced_entry(lock.fenced),),
             debug=debug,
         )
         Daemon(around, names).run()
+
+
+def _refuse_foreign(session: Session) -> None:
+    """Raises StateError where the state is another roster's: no beat would ever come of it."""
+    from heartbeat.belonging import stranger
+    from heartbeat.store.opening import open_store_read_only
+
+    with open_store_read_only(session.state) as store:
+        refusal = stranger(store, session.roster, session.now())
+    if refusal is not None:
+        raise refusal
 
 
 class _Kept:
@@ -193,6 +220,7 @@ class _Kept:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._used = False
+        self._known = False
 
     def __call__(self) -> AbstractContextManager[Store]:
         from heartbeat.errors import StateError
@@ -203,6 +231,9 @@ class _Kept:
                 f"everything in {self._session.state} is gone, which this daemon has used until now: nobody beats",
                 advice="put the directory or a backup of it back; to go on without memory, start the daemon anew",
             )
+        if self._used and not self._known:
+            self._known = True
+            self._session.keep_known()
         self._used = True
         return self._session.store(read_only=False)
 

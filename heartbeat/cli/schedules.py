@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.install.base import Applied, Change, Piece, Verb
-from heartbeat.install.install import Installed, difference, is_change
-from heartbeat.instants import format_duration, to_text
+from heartbeat.install.install import NAMES, Installed, difference, is_change
+from heartbeat.instants import exact_duration, to_text
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.slots import next_slot
 
 if TYPE_CHECKING:
-    from heartbeat.schedule.launch import Launch
+    from heartbeat.cli.targets import Schedules
 
 _NEXT = 3
 _DONE = {Verb.ADD: "added", Verb.CHANGE: "changed", Verb.REMOVE: "removed", Verb.KEEP: "kept"}
@@ -79,32 +79,60 @@ def standing_line(seen: Installed, *, differs: bool) -> str:
     return f"{name} {'; '.join(parts) or 'something that is not to be understood'}"
 
 
-def agent_lines(roster: Roster, now: datetime) -> Iterator[str]:
-    """Each agent's rhythm and next slots, in the roster's zone."""
+def agent_lines(known: Schedules, looked: Sequence[Installed]) -> Iterator[str]:
+    """Each agent's rhythm and next slots, in the roster's zone; or why it has none."""
+    roster = known.roster
     width = max(map(len, roster.agents), default=0)
     rhythms = {agent.id: _rhythm(agent) for agent in roster.agents.values()}
     room = max(map(len, rhythms.values()), default=0)
-    for agent in roster.agents.values():
-        slots = "  ".join(_clock(slot, now, roster.timezone) for slot in _slots(agent, roster, now))
-        yield f"{agent.id:<{width}}  {rhythms[agent.id]:<{room}}  {slots}"
+    for number, agent in enumerate(roster.agents.values()):
+        if number == 0:
+            yield ""
+        slots = _clocks(_slots(agent, roster, known.now), roster.timezone)
+        yield f"{agent.id:<{width}}  {rhythms[agent.id]:<{room}}  {_resting(agent.id, known, looked) or slots}"
+
+
+def _resting(agent: str, known: Schedules, looked: Sequence[Installed]) -> str:
+    """Why an agent has no next slot by what was looked at; nothing where somebody beats for it."""
+    if known.daemon is not None or any(agent in each.beating(known.roster) for each in looked):
+        return ""
+    if any(piece.agent == agent and piece.stopped for each in looked for piece in each.pieces):
+        return "switched off"
+    unknown = [each.target.name for each in looked if each.unknown]
+    if unknown:
+        return f"not known: on no schedule, unless on that of {' or '.join(unknown)}"
+    return "on no schedule" if len(looked) == len(NAMES) else "not on this schedule"
+
+
+def _clocks(slots: Iterator[datetime], timezone: str) -> str:
+    """Slots one behind the other; the day where it is another than of the one before, and so the zone."""
+    from zoneinfo import ZoneInfo
+
+    told, day, zone = [], "", ""
+    for slot in slots:
+        local = slot.astimezone(ZoneInfo(timezone))
+        parts = (f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}", f"{local:%Z}")
+        shown = (parts[0] if parts[0] != day else "", parts[1], parts[2] if parts[2] != zone else "")
+        told.append(" ".join(filter(None, shown)))
+        day, _, zone = parts
+    return "  ".join(told)
 
 
 def document(
     command: str,
-    roster: Roster,
-    launch: Launch,
-    now: datetime,
+    known: Schedules,
     *,
     seen: Sequence[tuple[Installed, bool]] = (),
     steps: Sequence[Step] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`heartbeat.schedule/1`."""
+    launch, roster, looked = known.launch, known.roster, [each for each, _ in seen]
     return {
         "schema": "heartbeat.schedule/1",
-        "generated_at": to_text(now),
+        "generated_at": to_text(known.now),
         "command": command,
-        "roster": str(roster.path),
+        "roster": str(launch.roster),
         "launch": {
             "program": list(launch.program),
             "path": launch.path,
@@ -114,7 +142,7 @@ def document(
             "watchdog_log": str(launch.watchdog_log),
         },
         "targets": [_target(each, differs) for each, differs in seen],
-        "agents": [_agent(agent, roster, now) for agent in roster.agents.values()],
+        "agents": [_agent(agent, known, looked) for agent in roster.agents.values()],
         "differs": any(step.differs for step in steps) or any(differs for _, differs in seen),
         "changes": [_change(step, change, number) for step in steps for number, change in enumerate(step.changes)],
         "notes": list(notes),
@@ -140,12 +168,14 @@ def _piece(piece: Piece) -> dict[str, Any]:
     return {"name": piece.name, "agent": piece.agent or None, "text": piece.text}
 
 
-def _agent(agent: Agent, roster: Roster, now: datetime) -> dict[str, Any]:
+def _agent(agent: Agent, known: Schedules, looked: Sequence[Installed]) -> dict[str, Any]:
+    rests = bool(looked) and bool(_resting(agent.id, known, looked))
     return {
         "id": agent.id,
-        "every": format_duration(agent.policy.every),
+        "every": exact_duration(agent.policy.every),
         "cron": agent.policy.cron,
-        "next": [to_text(slot) for slot in _slots(agent, roster, now)],
+        "targets": [each.target.name for each in looked if agent.id in each.beating(known.roster)],
+        "next": [] if rests else [to_text(slot) for slot in _slots(agent, known.roster, known.now)],
     }
 
 
@@ -166,7 +196,7 @@ def _change(step: Step, change: Change, number: int) -> dict[str, Any]:
 
 
 def _rhythm(agent: Agent) -> str:
-    return f"cron {agent.policy.cron}" if agent.policy.cron else f"every {format_duration(agent.policy.every)}"
+    return f"cron {agent.policy.cron}" if agent.policy.cron else f"every {exact_duration(agent.policy.every)}"
 
 
 def _slots(agent: Agent, roster: Roster, now: datetime) -> Iterator[datetime]:
@@ -174,11 +204,3 @@ def _slots(agent: Agent, roster: Roster, now: datetime) -> Iterator[datetime]:
     for _ in range(_NEXT):
         slot = next_slot(agent.policy, roster.timezone, slot)
         yield slot
-
-
-def _clock(slot: datetime, now: datetime, timezone: str) -> str:
-    """The time of day; with its date where it is not today's."""
-    from zoneinfo import ZoneInfo
-
-    local, today = slot.astimezone(ZoneInfo(timezone)), now.astimezone(ZoneInfo(timezone))
-    return local.strftime("%H:%M:%S" if local.date() == today.date() else "%Y-%m-%d %H:%M:%S")

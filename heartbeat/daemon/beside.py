@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from heartbeat.daemon.supervisor import Supervisor
 from heartbeat.deadline import Deadline
 from heartbeat.errors import UsageError
 from heartbeat.install.base import Order, Style, Target
-from heartbeat.install.install import elsewhere, refuse_second
+from heartbeat.install.install import Elsewhere, elsewhere, refuse_second
+from heartbeat.install.rivals import remarks_on
 from heartbeat.roster.model import Roster
 from heartbeat.schedule.launch import Launch
 from heartbeat.store.locks import Lock, try_exclusive
@@ -19,6 +21,9 @@ LOCK = "_daemon.lock"
 
 LEASE = 180.0
 """Seconds until the first renewal of the daemon's lock is overdue."""
+
+ASKING = 60.0
+"""Seconds that one scheduler may take to say what it has, and to spare: each gives up on itself before that."""
 
 
 @contextmanager
@@ -37,22 +42,45 @@ def only_daemon(locks: Path, purpose: str) -> Iterator[Lock]:
         yield lock
 
 
-def beside(roster: Roster, launch: Launch, targets: Sequence[Target], names: Sequence[str]) -> tuple[str, ...]:
-    """Asks the schedulers whether they beat for these agents too (all, where none is named); sentences about what they
-    would not say. Raises UsageError where one does.
+def take_time(supervisor: Supervisor, lock: Lock) -> None:
+    """Before a scheduler is asked: systemd waits for our READY=1, and another daemon for our place, and neither knows
+    what we are doing."""
+    supervisor.needs(ASKING)
+    lock.renew(Deadline.after(LEASE))
+
+
+def beside(
+    roster: Roster,
+    launch: Launch,
+    targets: Sequence[Target],
+    names: Sequence[str],
+    environment: Mapping[str, str],
+    before_each: Callable[[], None] = lambda: None,
+) -> tuple[str, ...]:
+    """Asks the schedulers whether they beat for these agents too (all, where none is named), for this roster or
+    another, which is read in this environment; sentences about what they would not say. Raises UsageError where one
+    does.
 
     One that cannot be asked is no reason to stay away. A unit of the daemon itself is no other schedule: it may be what
     started us, and two daemons keep each other out.
     """
-    found = [
-        each for each in elsewhere(launch, targets) if each.standing is None or each.standing.style is not Style.DAEMON
-    ]
+    found: list[Elsewhere] = []
+    for target in targets:
+        before_each()
+        found += [each for each in elsewhere(launch, [target]) if not _is_our_unit(each)]
     try:
-        refuse_second(Order(roster, launch, Style.DAEMON, tuple(names)), found)
+        refuse_second(Order(roster, launch, Style.DAEMON, tuple(names)), found, environment)
     except UsageError as error:
         raise UsageError(str(error), advice=f"{error.advice}; --beside beats all the same") from error
-    return tuple(
-        f"whether {each.target} has beats of this roster on schedule is not known: {each.problem}"
-        for each in found
-        if each.standing is None
+    unknown = (each for each in found if each.standing is None)
+    return (
+        *(
+            f"whether {each.target} has beats of this roster on schedule is not known: {each.problem}"
+            for each in unknown
+        ),
+        *remarks_on(found, roster, environment),
     )
+
+
+def _is_our_unit(each: Elsewhere) -> bool:
+    return each.roster is None and each.standing is not None and each.standing.style is Style.DAEMON

@@ -6,16 +6,12 @@ outside, so that a week passes in a test in seconds.
 
 from __future__ import annotations
 
-import traceback
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from heartbeat.beat import Peers, Tick, tick
+from heartbeat.beat import Tick, tick
 from heartbeat.daemon.agenda import (
     LOOK_AT_TURNS,
     Beat,
@@ -28,89 +24,26 @@ from heartbeat.daemon.agenda import (
     next_step,
     pause_after,
 )
-from heartbeat.daemon.clocks import Look, between
-from heartbeat.daemon.orders import Orders
+from heartbeat.daemon.clocks import between
+from heartbeat.daemon.journal import Journal, advice_on, named, told_of
 from heartbeat.daemon.readers import OneAtATime
-from heartbeat.daemon.roster_file import RosterFile, Signature, chosen, differences
-from heartbeat.daemon.supervisor import Supervisor
+from heartbeat.daemon.roster_file import RosterFile, chosen, differences
+from heartbeat.daemon.surroundings import Loaded, Surroundings
 from heartbeat.daemon.turns import followed
 from heartbeat.daemon.witness import GRACE, Witness
 from heartbeat.deadline import Deadline
+from heartbeat.dispatch.hooks import TOGETHER, run_hooks
 from heartbeat.dispatch.round import goes_on
-from heartbeat.errors import HeartbeatError, StateError
+from heartbeat.errors import StateError
 from heartbeat.instants import format_duration
 from heartbeat.observation import patience
-from heartbeat.roster.model import Agent, Roster
-from heartbeat.store.port import LogEntry, Store
-from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.watch.ping import Pinger
+from heartbeat.roster.model import Agent
 
 _REMIND = 3600.0
 """Seconds between two reminders that the roster on the disk was refused."""
 
-_NOTES_KEPT = 100
-"""Entries for the log that wait until the store can be used."""
-
-_NAMED = 3
-"""More agents than this are counted, not named."""
-
 _RELOAD = 60.0
 """Seconds that reading a roster takes at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A roster, and the environment that it is used with."""
-
-    roster: Roster
-    environment: Mapping[str, str]
-
-
-def _no_lines(done: Tick) -> Sequence[str]:
-    return ()
-
-
-def _no_show(line: str) -> None:
-    """Where nobody reads."""
-
-
-def _no_pings(loaded: Loaded) -> Pinger:
-    """Where nobody rings when beats stop coming."""
-    return Pinger("", lambda complaint: None)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Everything that the loop takes from outside."""
-
-    look: Callable[[], Look]
-    orders: Orders
-    load: Callable[[], Loaded]
-    """Reads the roster anew. Raises UsageError, RosterError."""
-    signature: Callable[[], Signature | None]
-    """Of the roster's file."""
-    open_store: Callable[[], AbstractContextManager[Store]]
-    cache: SnapshotCache
-    locks: Path
-    renew: Callable[[Deadline], None]
-    """Puts off the time at which another daemon may take our place (see beside.only_daemon). Called at every step."""
-    supervisor: Supervisor
-    say: Callable[[str], None]
-    """A line about what goes well."""
-    complain: Callable[[str], None]
-    """A line about what does not."""
-    report: Callable[[Tick], Sequence[str]] = _no_lines
-    """The lines that a tick deserves."""
-    show: Callable[[str], None] = _no_show
-    """Puts out one of them, as it is."""
-    pinger: Callable[[Loaded], Pinger] = _no_pings
-    """The dead-man's pings of one sweep."""
-    peers: Peers = field(default_factory=Peers)
-    host: str = ""
-    window: timedelta = timedelta(0)
-    """How far beats are spread at most (see agenda.Jitter)."""
-    debug: bool = False
-    """Whether to say where an error came from."""
 
 
 class Daemon:
@@ -129,6 +62,7 @@ class Daemon:
         self._agenda: dict[str, datetime] = {}
         self._seen = around.look()
         self._waited: float | None = None
+        self._journal = Journal(around.say, around.complain, self._wall, before=around.before, debug=around.debug)
         self._witness = Witness(around.supervisor, self._awake, self._stopping, around.say, around.complain)
         self._beats = 0
         self._failures = 0
@@ -148,7 +82,6 @@ class Daemon:
         self._remind_at = 0.0
         self._skipped: set[str] = set()
         """Who was skipped last, since others beat for it, so that it is said once."""
-        self._notes: deque[LogEntry] = deque(maxlen=_NOTES_KEPT)
 
     @property
     def agents(self) -> tuple[Agent, ...]:
@@ -178,18 +111,18 @@ class Daemon:
     # Start and end.
 
     def _begin(self) -> None:
-        self._tell(f"the daemon runs for {named(self._agents)} of {self._loaded.roster.path}", "daemon-started")
+        self._journal.tell(f"the daemon runs for {named(self._agents)} of {self._loaded.roster.path}", "daemon-started")
         self._around.supervisor.ready()
         self._status()
 
     def _end(self) -> None:
         self._around.supervisor.stopping()
         beats = "1 beat" if self._beats == 1 else f"{self._beats} beats"
-        self._tell(f"the daemon ends ({self._stopping()}) after {beats}", "daemon-ended")
+        self._journal.tell(f"the daemon ends ({self._stopping()}) after {beats}", "daemon-ended")
         self._promise(0.0, "the end")
         try:
             with self._around.open_store() as store:
-                self._put_notes(store)
+                self._journal.put(store)
         except StateError as error:
             self._around.complain(f"that is not on record: {error}")
 
@@ -202,7 +135,7 @@ class Daemon:
         gap = between(before, now, self._waited)
         self._waited = None
         for sentence in gap.told():
-            self._warn(sentence, "clock")
+            self._journal.warn(sentence, "clock")
         if gap.moved:
             self._agenda.clear()
         self._file = self._file.looked_at(around.signature(), now.awake)
@@ -249,6 +182,19 @@ class Daemon:
         self._beats += beaten
         for line in told:
             self._around.show(line)
+        if done.hooks_wait:
+            self._run_hooks(loaded)
+
+    def _run_hooks(self, loaded: Loaded) -> None:
+        """Of turns that have ended; when everything of the beat is out."""
+        around = self._around
+        try:
+            self._promise(TOGETHER, "the hooks")
+            with around.open_store() as store:
+                run_hooks(store, loaded.roster, loaded.environment, around.locks, clock=self._wall)
+        except Exception as error:  # noqa: BLE001 - a hook that cannot be run now is run after the next beat
+            self._journal.warn(f"hooks could not be run: {told_of(error)}", "hooks-failed")
+            self._journal.trace(error)
 
     # Turns that go on between beats.
 
@@ -271,10 +217,10 @@ class Daemon:
                 self._beat(agents, extra=True)
         except Exception as error:  # noqa: BLE001 - what cannot be collected now is collected by the next beat
             self._look_at_turns()
-            if _what(error) != self._unseen_turns:
-                self._unseen_turns = _what(error)
-                self._warn(f"running turns could not be looked at: {self._unseen_turns}", "turns-failed")
-                self._trace(error)
+            if told_of(error) != self._unseen_turns:
+                self._unseen_turns = told_of(error)
+                self._journal.warn(f"running turns could not be looked at: {self._unseen_turns}", "turns-failed")
+                self._journal.trace(error)
 
     def _look_at_turns(self) -> None:
         self._turns_at = self._awake() + LOOK_AT_TURNS
@@ -283,7 +229,7 @@ class Daemon:
         """Their beats; with `extra` one more within a slot that is answered already, on a fresh look."""
         around = self._around
         with around.open_store() as store:
-            self._put_notes(store)
+            self._journal.put(store)
             return tick(
                 loaded.roster,
                 agents,
@@ -307,17 +253,17 @@ class Daemon:
         self._held_until = self._awake() + pause
         for agent in agents:
             self._agenda.pop(agent.id, None)
-        self._trouble = _what(error)
-        self._warn(f"the beat of {named(agents)} failed: {self._trouble}", "beat-failed")
+        self._trouble = told_of(error)
+        self._journal.warn(f"the beat of {named(agents)} failed: {self._trouble}", "beat-failed")
         again = f"the next try is in {format_duration(pause)}" if self._unusable else ""
-        advice = "; ".join(filter(None, (_advice(error), again)))
+        advice = "; ".join(filter(None, (advice_on(error), again)))
         if advice:
             self._around.complain(advice)
-        self._trace(error)
+        self._journal.trace(error)
 
     def _recovered(self, beaten: int) -> None:
         if self._failures and (beaten or self._unusable):
-            self._tell(f"beats work again, after {self._failures} that failed", "beat-recovered")
+            self._journal.tell(f"beats work again, after {self._failures} that failed", "beat-recovered")
             self._failures, self._unusable, self._trouble = 0, 0, ""
 
     def _unsaid(self, done: Tick) -> Tick:
@@ -341,11 +287,11 @@ class Daemon:
             self._use(loaded, agents)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this roster must not end the beats of the last
             self._refuse(error)
-            self._trace(error)
+            self._journal.trace(error)
         else:
             self._refused = ""
             self._agenda.clear()
-            self._tell(f"the roster was read anew; {'; '.join(told) or 'nothing changes'}", "roster-reloaded")
+            self._journal.tell(f"the roster was read anew; {'; '.join(told) or 'nothing changes'}", "roster-reloaded")
         around.supervisor.ready()
 
     def _use(self, loaded: Loaded, agents: tuple[Agent, ...]) -> None:
@@ -354,39 +300,16 @@ class Daemon:
         self._loaded, self._agents = loaded, agents
 
     def _refuse(self, error: Exception) -> None:
-        mistakes = _what(error).splitlines()
+        mistakes = told_of(error).splitlines()
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         self._refused = f"{mistakes[0]}{more}"
         self._remind_at = self._awake() + _REMIND
-        self._note("roster-refused", f"the roster was refused, the earlier one stays in use: {self._refused}")
-        for line in ("the roster is refused, and the earlier one stays in use:", *mistakes, _advice(error)):
+        self._journal.note("roster-refused", f"the roster was refused, the earlier one stays in use: {self._refused}")
+        for line in ("the roster is refused, and the earlier one stays in use:", *mistakes, advice_on(error)):
             if line:
                 self._around.complain(line)
 
-    # Words.
-
-    def _tell(self, sentence: str, action: str) -> None:
-        self._around.say(sentence)
-        self._note(action, sentence)
-
-    def _warn(self, sentence: str, action: str) -> None:
-        self._around.complain(sentence)
-        self._note(action, sentence)
-
-    def _note(self, action: str, sentence: str) -> None:
-        """For the log, at the next time that the store is open."""
-        self._notes.append(LogEntry(self._wall(), action, sentence))
-
-    def _put_notes(self, store: Store) -> None:
-        if self._notes:
-            store.add_log(self._notes)
-            self._notes.clear()
-
-    def _trace(self, error: Exception) -> None:
-        if self._around.debug:
-            for block in traceback.format_exception(error):
-                for line in block.splitlines():
-                    self._around.complain(line)
+    # What the supervisor shows.
 
     def _status(self) -> None:
         """One line of how things are, for `systemctl status`."""
@@ -419,20 +342,3 @@ class Daemon:
         """What comes next takes at most so long: for who vouches for us, and for who would take our place."""
         self._witness.promise(seconds, what)
         self._around.renew(Deadline.after(seconds + GRACE))
-
-
-def named(agents: Sequence[Agent]) -> str:
-    """Agents in a sentence: a few by name, many by number."""
-    return ", ".join(agent.id for agent in agents) if len(agents) <= _NAMED else f"{len(agents)} agents"
-
-
-def _what(error: Exception) -> str:
-    if isinstance(error, HeartbeatError):
-        return str(error) or type(error).__name__
-    return f"a bug: {type(error).__name__}: {error}"
-
-
-def _advice(error: Exception) -> str:
-    if isinstance(error, HeartbeatError):
-        return error.advice
-    return "start the daemon with --debug and report what it prints"

@@ -33,7 +33,8 @@ class Signals:
     """Implements Orders, from `with` to its end and in the main thread only.
 
     SIGTERM and SIGINT stop, and the running beat comes to its end; the second of them ends everything at once, by
-    SystemExit. SIGHUP reloads, but where it comes because the terminal that we talk to is gone, it stops.
+    SystemExit. SIGHUP reloads, but where it comes because the terminal that we talk to is gone, it stops; where it was
+    ignored before, as nohup has it, it never does.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class Signals:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, self._stop) for number in _STOP}
+        self._terminal = self._terminal and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         return self
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,8 @@ from datetime import datetime
 from heartbeat.instants import format_duration
 from heartbeat.roster.model import Roster
 from heartbeat.sweep import SourceBuilder
-from heartbeat.systems.base import Deadline, FailureKind, Probe, Reading, Source, TransportError
+from heartbeat.systems.base import Deadline, FailureKind, Probe, Reading, Source, TransportError, heard
+from heartbeat.task import Presence
 
 
 class OneAtATime:
@@ -83,3 +84,7 @@ class _Watched:
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         return self.source.probe(deadline)
+
+    def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+        with self.readers.reading(self.name):
+            return heard(self.source, agents, deadline, now)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from heartbeat.errors import UsageError
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent, Roster
 
@@ -90,7 +90,7 @@ def differences(
 
 def rhythm(policy: Policy) -> str:
     """How often an agent beats, in the roster's own words."""
-    return f"every {format_duration(policy.every)}" if policy.cron is None else f"cron {policy.cron!r}"
+    return f"every {exact_duration(policy.every)}" if policy.cron is None else f"cron {policy.cron!r}"
 
 
 def _by_id(agents: Sequence[Agent]) -> Mapping[str, Agent]:

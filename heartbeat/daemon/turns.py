@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from heartbeat.attempt import Attempt
+from heartbeat.daemon.surroundings import Loaded
 from heartbeat.deadline import Deadline
-from heartbeat.dispatch.context import Means, opened
+from heartbeat.dispatch.context import Means, opened_anyway
 from heartbeat.dispatch.hooks import run_hooks
-from heartbeat.dispatch.round import follow, goes_on, is_idle
-from heartbeat.roster.model import Roster
+from heartbeat.dispatch.round import follow, goes_on, is_idle, is_left_over
 from heartbeat.store.port import Store
-
-
-class Loaded(Protocol):
-    """A roster, and the environment that it is used with."""
-
-    @property
-    def roster(self) -> Roster: ...
-    @property
-    def environment(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +28,10 @@ class Followed:
 def followed(
     loaded: Loaded, store: Store, locks: Path, clock: Callable[[], datetime], deadline: Deadline, means: Means
 ) -> Followed:
-    """Collects what has ended. Raises StateError, UsageError."""
-    if is_idle(loaded.roster, store) or not store.attempts(unfinished=True):
+    """Collects what has ended. Raises StateError."""
+    if is_idle(loaded.roster, store) or not is_left_over(store):
         return Followed()
-    context = opened(loaded.roster, loaded.environment, store, locks, clock, deadline, means)
+    context = opened_anyway(loaded.roster, loaded.environment, store, locks, clock, deadline, means)
     collected = follow(context)
     again = goes_on(collected)
     if not again:

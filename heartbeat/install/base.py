@@ -46,12 +46,13 @@ class Piece:
     """One thing that a scheduler keeps for us: a block of a crontab, a unit file, an automation.
 
     `text` is all of it that we decide, in a form that can be compared and shown: equal text is nothing to do. `agent`
-    is whose job it is, empty where it is everybody's.
+    is whose job it is, empty where it is everybody's. `stopped` is one that stands there and is switched off.
     """
 
     name: str
     text: str
     agent: str = ""
+    stopped: bool = False
 
 
 class Verb(StrEnum):

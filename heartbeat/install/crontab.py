@@ -6,6 +6,7 @@ changed it in between. The previous one is kept in the state directory.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -18,19 +19,34 @@ from zoneinfo import ZoneInfo
 from heartbeat.durable import sync_directory
 from heartbeat.errors import CannotWriteError, HeartbeatError, UsageError
 from heartbeat.install.base import Applied, Change, Order, Piece, Style, Verb
-from heartbeat.install.standing import NOTHING, AbsentError, Standing, left, wanted_standing
-from heartbeat.instants import format_duration
+from heartbeat.install.standing import NOTHING, AbsentError, Other, Standing, left, wanted_standing
+from heartbeat.instants import exact_duration
 from heartbeat.roster.model import Roster
-from heartbeat.schedule.crontab import Block, Job, block_text, find_blocks, with_block, without_blocks
+from heartbeat.schedule.crontab import (
+    BELOW_ASSIGNMENT,
+    Block,
+    Job,
+    block_text,
+    find_blocks,
+    is_below_assignment,
+    is_fitting,
+    portions,
+    quoted,
+    with_block,
+    without_blocks,
+)
 from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.note import Note, id_of, read_note
 from heartbeat.schedule.rhythm import EACH_MINUTE, cron_fields, offsets_of
 from heartbeat.schedule.surroundings import with_surroundings
 from heartbeat.systems.base import Deadline, FailureKind, TransportError
-from heartbeat.systems.process import Completed, run
+from heartbeat.systems.process import Completed, find_executable, run
 
 BACKUPS = 10
 """Previous tables that are kept; the oldest go."""
+
+USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
+"""Where `crontab` is looked for too: a PATH that lacks it must not hide what is on schedule."""
 
 _SECONDS = 20.0
 _NO_TABLE = re.compile(r"no crontab for|can't open .*No such file", re.IGNORECASE)
@@ -48,6 +64,12 @@ _NO_DAEMON = (
     "no cron daemon runs on this machine: the table holds the jobs, and nothing starts them; start cron "
     "(`service cron start`, `systemctl enable --now cron`)"
 )
+_MENDS = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room: the quota of that disk is used up",
+    errno.EROFS: "that disk is mounted read-only: mount it writable",
+}
+_OF_ANOTHER = "run it as the user who owns the state directory"
 _DAEMONS = frozenset({"cron", "crond", "fcron", "dcron"})
 
 
@@ -74,21 +96,39 @@ class CrontabTarget:
         self._zone_file = zone_file
         self._processes = processes
         self._seen: bytes | None = None
+        self._own: tuple[Block, ...] = ()
 
     def installed(self, launch: Launch) -> tuple[Piece, ...]:
         """Our block, if there is one. Raises UsageError where there is no crontab, or it is not to be understood."""
         self._seen = self._read()
-        return tuple(Piece(_name(block.id), block.text) for block in _ours(self._seen, launch.roster))
+        self._own = _ours(self._seen, launch.roster)
+        return tuple(_piece(self._seen, block) for block in self._own)
+
+    def others(self) -> tuple[Other, ...]:
+        """What the blocks of other rosters say of themselves, in the table that `installed` has read."""
+        blocks = () if self._seen is None else find_blocks(self._seen)
+        notes = [block.note for block in blocks if block.note is not None and block not in self._own]
+        return tuple(Other(Path(note.roster), _standing_of(note)) for note in notes)
 
     def standing(self, installed: Sequence[Piece]) -> Standing:
         """What the block says of itself. Pure."""
         notes = (read_note(line) for piece in installed for line in piece.text.split("\n"))
         note = next(filter(None, notes), None)
-        return NOTHING if note is None else Standing(_STYLES.get(note.style), note.agents, note.watchdog)
+        return NOTHING if note is None else _standing_of(note)
 
     def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
-        """Nothing: what does not run here is a difference."""
-        return ()
+        """That nobody reads the table, or that what is said goes elsewhere than into the logs."""
+        if not installed:
+            return ()
+        text = "".join(piece.text for piece in installed)
+        logs = [log for log in self._logs(self.standing(installed)) if quoted(str(log)) in text]
+        gone = [log.parent for log in logs if not log.parent.is_dir()]
+        lost = (
+            f"there is no {directory}, so that cron mails what would stand in the log there; `heartbeat cron install` "
+            "makes it"
+            for directory in dict.fromkeys(gone)
+        )
+        return (*(() if self._daemon_runs() else (_NO_DAEMON,)), *lost)
 
     def wanted(self, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
         """The block for the order. Raises UsageError for a style that a crontab does not know, and too long a line."""
@@ -105,15 +145,16 @@ class CrontabTarget:
         return tuple(installed) if rest == standing and order.agents else self._pieces(rest, order)
 
     def apply(self, changes: Sequence[Change]) -> tuple[Applied, ...]:
-        if all(change.verb is Verb.KEEP for change in changes):
-            return tuple(map(Applied, changes))
+        """One table for all of them. What is good to know besides stands in the advice, also where nothing changes."""
+        after = [change.after for change in changes if change.after is not None]
         try:
-            self._replace(changes)
+            notes = [self._make_logs(self.standing(after))] if after else []
+            if any(change.verb is not Verb.KEEP for change in changes):
+                notes.append(self._replace(changes))
         except HeartbeatError as error:
             return tuple(Applied(change, str(error), error.advice) for change in changes)
-        removed = all(change.after is None for change in changes)
-        advice = "" if removed or self._daemon_runs() else _NO_DAEMON
-        return tuple(Applied(change, advice=advice) for change in changes)
+        notes += [] if not after or self._daemon_runs() else [_NO_DAEMON]
+        return tuple(Applied(change, advice="; ".join(filter(None, notes))) for change in changes)
 
     def _pieces(self, standing: Standing, order: Order) -> tuple[Piece, ...]:
         if standing.is_empty:
@@ -126,14 +167,18 @@ class CrontabTarget:
     def _jobs(self, standing: Standing, order: Order) -> Iterator[Job]:
         launch, roster = order.launch, order.roster
         if standing.style is Style.DUE:
-            argv = with_surroundings(launch, roster, launch.due(standing.agents))
-            whose = " ".join(standing.agents) or "all agents"
-            yield Job(f"each minute: beats of {whose} that are due", EACH_MINUTE, argv, launch.log)
+
+            def command(agents: Sequence[str]) -> tuple[str, ...]:
+                return with_surroundings(launch, roster, launch.due(agents))
+
+            for agents in portions(standing.agents, lambda agents: is_fitting(command(agents), launch.log)):
+                about = f"each minute: beats of {' '.join(agents) or 'all agents'} that are due"
+                yield Job(about, EACH_MINUTE, command(agents), launch.log)
         if standing.style is Style.EACH:
             offsets = offsets_of(ZoneInfo(roster.timezone), self._clock()), offsets_of(self._zone(), self._clock())
             for agent in roster.chosen(standing.agents or tuple(roster.agents)):
                 argv = with_surroundings(launch, roster, launch.due((agent.id,)))
-                rhythm = agent.policy.cron or f"every {format_duration(agent.policy.every)}"
+                rhythm = agent.policy.cron or f"every {exact_duration(agent.policy.every)}"
                 fields = cron_fields(agent.policy, *offsets) or EACH_MINUTE
                 yield Job(f"beats of {agent.id}: {rhythm}", fields, argv, launch.log)
         if standing.watchdog:
@@ -148,12 +193,13 @@ class CrontabTarget:
         except (OSError, ValueError):
             return UTC
 
-    def _replace(self, changes: Sequence[Change]) -> None:
+    def _replace(self, changes: Sequence[Change]) -> str:
+        """Writes the table with the block, or without; what could not be done besides."""
         before = self._read() if self._seen is None else self._seen
         ours = _ours(before, self._launch.roster)
         text = "".join(change.after.text for change in changes if change.after is not None)
         after = with_block(before, text, ours) if text else without_blocks(before, ours)
-        backup = self._prepare(before)
+        backup, note = self._keep(before, adds=bool(text))
         if self._read() != before:
             raise UsageError("somebody else has changed the crontab meanwhile; nothing was written", advice=_AGAIN)
         self._write(after)
@@ -166,18 +212,44 @@ class CrontabTarget:
                 advice="look at it with `crontab -l`; somebody else writes too",
             )
         self._seen = found
+        return note
 
-    def _prepare(self, table: bytes) -> Path | None:
-        """The directory for the logs, and a copy of the table; where it is, unless the table was empty."""
+    def _logs(self, standing: Standing) -> tuple[Path, ...]:
+        """The logs that the block's lines write to."""
+        beats = () if standing.style is None else (self._launch.log,)
+        return (*beats, self._launch.watchdog_log) if standing.watchdog else beats
+
+    def _make_logs(self, standing: Standing) -> str:
+        """The logs' directories; which of them had gone. Raises CannotWriteError."""
+        made = []
         try:
-            for log in (self._launch.log, self._launch.watchdog_log):
-                log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return keep_copy(self._launch.state / "backups", "crontab", table, self._clock()) if table else None
+            for directory in dict.fromkeys(log.parent for log in self._logs(standing)):
+                made += [] if directory.is_dir() else [str(directory)]
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise CannotWriteError(
-                f"{error.filename or self._launch.state}: {error.strerror}; the crontab was not changed",
-                advice="run it as the user who owns the state directory",
-            ) from error
+            raise self._cannot_write(error) from error
+        return f"made anew, for the logs: {', '.join(made)}" if made and self._own else ""
+
+    def _keep(self, table: bytes, *, adds: bool) -> tuple[Path | None, str]:
+        """A copy of the table, and where it is, unless the table was empty. What is only taken off needs none: why
+        there is none is a note then. Raises CannotWriteError."""
+        try:
+            if not table:
+                return None, ""
+            if not adds:
+                self._launch.state.stat()  # to take something off makes no state directory
+            return keep_copy(self._launch.state / "backups", "crontab", table, self._clock()), ""
+        except OSError as error:
+            if adds:
+                raise self._cannot_write(error) from error
+            why = f"{error.filename or self._launch.state}: {error.strerror}"
+            return None, f"no copy of the previous table was kept: {why}"
+
+    def _cannot_write(self, error: OSError) -> CannotWriteError:
+        return CannotWriteError(
+            f"{error.filename or self._launch.state}: {error.strerror}; the crontab was not changed",
+            advice=_MENDS.get(error.errno or 0, _OF_ANOTHER),
+        )
 
     def _read(self) -> bytes:
         """The table, nothing where the user has none."""
@@ -215,11 +287,14 @@ class CrontabTarget:
         self, argument: str, *, stdin: bytes | None = None, variables: Mapping[str, str] | None = None
     ) -> Completed:
         environment = {**self._environment, **(variables or {})}
+        if find_executable("crontab", environment) is None:
+            environment["PATH"] = os.pathsep.join((environment.get("PATH", os.defpath), *USUAL_PLACES))
         try:
             return run(("crontab", argument), deadline=Deadline.after(_SECONDS), environment=environment, stdin=stdin)
         except TransportError as error:
             if error.kind is FailureKind.NOT_INSTALLED:
-                raise AbsentError("there is no command `crontab` on this PATH", advice=_INSTALL) from error
+                looked = f" nor in {', '.join(USUAL_PLACES)}" if USUAL_PLACES else ""
+                raise AbsentError(f"there is no command `crontab` on this PATH{looked}", advice=_INSTALL) from error
             raise UsageError(f"crontab: {error}", advice=error.advice) from error
 
     def _daemon_runs(self) -> bool:
@@ -255,6 +330,15 @@ def _ours(table: bytes, roster: Path) -> tuple[Block, ...]:
         for block in find_blocks(table)
         if block.id == own or (block.note is not None and os.path.realpath(block.note.roster) == real)
     )
+
+
+def _piece(table: bytes, block: Block) -> Piece:
+    """The block, and that it does not run as it was written, where that is so: a difference like any other."""
+    return Piece(_name(block.id), block.text + (BELOW_ASSIGNMENT if is_below_assignment(table, block) else ""))
+
+
+def _standing_of(note: Note) -> Standing:
+    return Standing(_STYLES.get(note.style), note.agents, note.watchdog)
 
 
 def _name(block: str) -> str:

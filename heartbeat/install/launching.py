@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.errors import RosterError, UsageError
+from heartbeat.install.account import warning_to_root
 from heartbeat.roster.model import Roster
 from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.surroundings import surroundings
@@ -75,7 +76,7 @@ def prepare(
         state=state,
         path=_path(roster, environment, warnings),
         environment_file=environment_file,
-        apart=_apart(roster.path),
+        apart=_apart(roster.path, state),
     )
     if "=" in launch.program[0]:
         raise UsageError(
@@ -91,31 +92,37 @@ def prepare(
     return Preparation(launch, tuple(warnings))
 
 
-def _apart(roster: Path) -> Path:
-    """Beside what the watchdog remembers, which is not in the state directory either."""
+def _apart(roster: Path, state: Path) -> Path:
+    """Beside what the watchdog remembers, which is not in the state directory either, wherever that is."""
     from platformdirs import user_state_path
 
     name = hashlib.sha256(str(roster.resolve()).encode()).hexdigest()[:12]
-    return user_state_path("heartbeat", appauthor=False) / "watchdog" / name
+    base = user_state_path("heartbeat", appauthor=False)
+    own = base / "watchdog"
+    below = own.is_relative_to(os.path.normpath(state)) or own.resolve().is_relative_to(state.resolve())
+    return (base.with_name("heartbeat-watchdog") if below else own) / name
 
 
-def bare_environment(launch: Launch, roster: Roster, file_values: Mapping[str, str]) -> dict[str, str]:
-    """What a scheduled command finds in its environment: what cron gives everybody, what the schedule says, and the
-    environment file for the rest."""
+def bare_environment(
+    launch: Launch, roster: Roster, file_values: Mapping[str, str], user_name: str = ""
+) -> dict[str, str]:
+    """What a scheduled command of this user (or our own) finds in its environment: what cron gives everybody, what the
+    schedule says, and the environment file for the rest."""
     try:
-        user = pwd.getpwuid(os.getuid())
+        user = pwd.getpwnam(user_name) if user_name else pwd.getpwuid(os.getuid())
     except KeyError as error:
+        who = user_name or f"uid {os.getuid()}"
         raise UsageError(
-            f"uid {os.getuid()} has no entry in the password file, so that no scheduler could start anything for it",
+            f"{who} has no entry in the password file, so that no scheduler could start anything for it",
             advice="run it as a user who has one, or let `heartbeat run` stay in the foreground",
         ) from error
     given = {"HOME": user.pw_dir, "LOGNAME": user.pw_name, "USER": user.pw_name, "SHELL": "/bin/sh"}
     return {**file_values, **given, **dict(surroundings(launch, roster))}
 
 
-def rehearse(launch: Launch, roster: Roster, environment: Mapping[str, str]) -> tuple[str, ...]:
+def rehearse(launch: Launch, roster: Roster, environment: Mapping[str, str], user_name: str = "") -> tuple[str, ...]:
     """Start the program, and read the roster, as cron would; sentences about what is different from here, where
-    `environment` is ours.
+    `environment` is ours. `user_name` is whom the schedule names, where it names anybody.
 
     Raises UsageError where a scheduled beat could not even begin.
     """
@@ -123,10 +130,15 @@ def rehearse(launch: Launch, roster: Roster, environment: Mapping[str, str]) -> 
 
     file = launch.environment_file
     values = {} if file is None else read_environment(file).values
-    bare = bare_environment(launch, roster, values)
+    bare = bare_environment(launch, roster, values, user_name)
     try_start(launch, bare)
     lost = _left_behind(roster, environment, values)
-    return (*_read_again(roster, bare), *(f"{each} {file or 'an environment file (--env-file)'}" for each in lost))
+    as_root = () if user_name else warning_to_root(roster.path)
+    return (
+        *as_root,
+        *_read_again(roster, bare),
+        *(f"{each} {file or 'an environment file (--env-file)'}" for each in lost),
+    )
 
 
 def try_start(launch: Launch, environment: Mapping[str, str]) -> None:
@@ -237,6 +249,16 @@ def _left_behind(roster: Roster, environment: Mapping[str, str], values: Mapping
     lost = [name for name in used if environment.get(name, "").strip() and name not in values]
     if lost:
         yield f"set here, and not for a scheduled beat: {', '.join(lost)}; put what it needs into"
+    nowhere = unset_variables(roster, {**environment, **values})
+    if nowhere:
+        yield f"set nowhere, so that nothing is pinged or told by it: {', '.join(nowhere)}; put it into"
+
+
+def unset_variables(roster: Roster, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables from which the roster takes addresses of people and of dead-man's switches, and that are not set there:
+    nobody misses them until something is to be told."""
+    named = _named_in((roster.channels, roster.extra.get("watchdog", {})))
+    return tuple(name for name in dict.fromkeys(named) if not environment.get(name, "").strip())
 
 
 def _named_in(value: Any) -> Iterator[str]:

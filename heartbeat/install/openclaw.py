@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from heartbeat.errors import UsageError
+from heartbeat.errors import HeartbeatError, UsageError
 from heartbeat.install.base import Applied, Change, Order, Piece, Style, Verb
-from heartbeat.install.standing import NOTHING, AbsentError, Standing, left, wanted_standing
+from heartbeat.install.standing import NOTHING, AbsentError, Other, Standing, UnaskedError, left, wanted_standing
 from heartbeat.roster.model import Roster
 from heartbeat.schedule.automation import (
     Definition,
@@ -35,6 +37,7 @@ from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.rhythm import offsets_of
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.openclaw.automations import SECONDS, Automations, open_automations
+from heartbeat.systems.openclaw.discovery import find_gateway
 from heartbeat.systems.openclaw.gateway import ADMIN, READ
 from heartbeat.systems.writing import ConflictError
 
@@ -71,6 +74,7 @@ class OpenclawTarget:
         self._clock = clock
         self._roster = roster.path
         self._seen: dict[str, Job] = {}
+        self._listed: tuple[Job, ...] = ()
 
     @property
     def revisions(self) -> Mapping[str, str]:
@@ -80,8 +84,21 @@ class OpenclawTarget:
     def installed(self, launch: Launch) -> tuple[Piece, ...]:
         self._roster = launch.roster
         with self._gateway(READ, _LOOKING_SECONDS) as automations:
-            self._seen = self._ours(automations.listed())
+            self._listed = automations.listed()
+        self._seen = self._ours(self._listed)
         return tuple(_piece(name, job) for name, job in self._seen.items())
+
+    def others(self) -> tuple[Other, ...]:
+        """What other rosters have on schedule, as `installed` has seen it."""
+        found: dict[Path, list[Piece]] = {}
+        for job in filter(is_ours, self._listed):
+            if not self._is_own(job):
+                for roster in sorted(rosters_of(job))[:1]:
+                    found.setdefault(roster, []).append(_piece(str(job["declarationKey"]), job))
+        return tuple(
+            Other(roster, self.standing(pieces), tuple(dict.fromkeys(piece.agent for piece in pieces)))
+            for roster, pieces in found.items()
+        )
 
     def standing(self, installed: Sequence[Piece]) -> Standing:
         """What is on schedule here. Pure."""
@@ -152,19 +169,20 @@ class OpenclawTarget:
         """This roster's automations by name: the declaration key, and for a second one of a key its id as well."""
         found: dict[str, Job] = {}
         for job in sorted(jobs, key=_is_astray):
-            if is_ours(job) and self._roster in rosters_of(job):
+            if is_ours(job) and self._is_own(job):
                 key = str(job["declarationKey"])
                 found[f"{key} ({job['id']})" if key in found else key] = job
         return dict(sorted(found.items()))
 
+    def _is_own(self, job: Job) -> bool:
+        """Whether it names this roster, by whatever path."""
+        real = os.path.realpath(self._roster)
+        return any(roster == self._roster or os.path.realpath(roster) == real for roster in rosters_of(job))
+
     def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
         """What is on schedule and does not run, a sentence each."""
-        return tuple(
-            f"{piece.agent} is switched off in OpenClaw and stays so; to switch it on: "
-            f"`openclaw cron enable {self._seen[piece.name]['id']}`"
-            for piece in installed
-            if piece.name in self._seen and is_switched_off(read_text(piece.text))
-        )
+        there = [piece for piece in installed if piece.name in self._seen]
+        return tuple(sentence for piece in there if (sentence := _remark(piece, str(self._seen[piece.name]["id"]))))
 
     def _with_hint(self, applied: Applied, is_last_added: bool = False) -> Applied:
         """With what is good to know where all went well."""
@@ -180,9 +198,18 @@ class OpenclawTarget:
             with open_automations(self._settings, self._environment, scope, seconds) as automations:
                 yield automations
         except TransportError as error:
-            if error.kind is FailureKind.NOT_CONFIGURED:
+            if error.kind is FailureKind.NOT_CONFIGURED or not self._is_set_up():
                 raise AbsentError(f"there is no OpenClaw here: {error}", advice=error.advice) from error
-            raise UsageError(f"OpenClaw's automations cannot be used: {error}", advice=error.advice) from error
+            raise UnaskedError(f"OpenClaw's automations cannot be used: {error}", advice=error.advice) from error
+
+    def _is_set_up(self) -> bool:
+        """Whether anything says where a Gateway is. The program alone is no OpenClaw that anybody has used here."""
+        try:
+            settings = self._settings
+            found = find_gateway(self._environment, url=settings.get("url"), token_env=settings.get("token_env"))
+        except HeartbeatError:
+            return True
+        return found is not None
 
 
 def _noted(piece: Piece, everybody: bool) -> Piece:
@@ -190,7 +217,24 @@ def _noted(piece: Piece, everybody: bool) -> Piece:
 
 
 def _piece(name: str, job: Job) -> Piece:
-    return Piece(name, text_of(definition_of(job)), agent_of(str(job["declarationKey"])))
+    stopped = job.get("enabled") is False
+    return Piece(name, text_of(definition_of(job)), agent_of(str(job["declarationKey"])), stopped)
+
+
+def _remark(piece: Piece, identifier: str) -> str:
+    """Why an automation that stands there starts nothing, and what to do; nothing where it runs."""
+    definition = read_text(piece.text)
+    if is_switched_off(definition):
+        return (
+            f"{piece.agent} is switched off in OpenClaw and stays so; to switch it on: "
+            f"`openclaw cron enable {identifier}`"
+        )
+    if not piece.stopped:
+        return ""
+    return (
+        f"{piece.agent} does not beat: {definition['enabled']}; `openclaw cron runs {identifier}` shows why, and "
+        "`heartbeat cron install --target openclaw` switches it on again"
+    )
 
 
 def _is_astray(job: Job) -> bool:

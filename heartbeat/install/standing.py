@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from heartbeat.errors import UsageError
+from heartbeat.errors import Exit, UsageError
 from heartbeat.install.base import Order, Style
+from heartbeat.roster.model import Roster
 
 
 class AbsentError(UsageError):
     """The scheduler is not on this machine at all, so that nothing can be on schedule there."""
+
+
+class UnaskedError(UsageError):
+    """The scheduler is there and could not be asked, so that nobody knows what is on schedule; nothing was done."""
+
+    exit_code = Exit.INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,15 @@ class Standing:
 NOTHING = Standing(None)
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What a scheduler keeps for another roster. `agents` are those that have a job of their own there."""
+
+    roster: Path
+    standing: Standing
+    agents: tuple[str, ...] = ()
+
+
 def wanted_standing(standing: Standing, order: Order) -> Standing:
     """What should be on schedule after `install`. Raises UsageError where agents cannot be added to what stands."""
     return joined(standing, order) if order.agents else asked(order)
@@ -37,7 +55,9 @@ def wanted_standing(standing: Standing, order: Order) -> Standing:
 
 def asked(order: Order) -> Standing:
     """Exactly the order, whatever stands now."""
-    return Standing(order.style if order.beats else None, order.agents if order.beats else (), order.watchdog)
+    if not order.beats:
+        return Standing(None, (), order.watchdog)
+    return Standing(order.style, _in_order(order.roster, order.agents), order.watchdog)
 
 
 def joined(standing: Standing, order: Order) -> Standing:
@@ -59,7 +79,7 @@ def joined(standing: Standing, order: Order) -> Standing:
     if not standing.agents:
         return replace(standing, watchdog=watchdog)
     kept = tuple(agent for agent in standing.agents if agent in order.roster.agents)
-    return Standing(order.style, tuple(dict.fromkeys((*kept, *order.agents))), watchdog)
+    return Standing(order.style, _in_order(order.roster, (*kept, *order.agents)), watchdog)
 
 
 def left(standing: Standing, order: Order) -> Standing:
@@ -73,7 +93,13 @@ def left(standing: Standing, order: Order) -> Standing:
     if standing.style is None:
         return standing
     there = standing.agents or tuple(order.roster.agents)
-    rest = tuple(agent for agent in there if agent not in order.agents and agent in order.roster.agents)
+    rest = [agent for agent in there if agent not in order.agents and agent in order.roster.agents]
     if len(rest) == len(there):
         return standing
-    return replace(standing, agents=rest) if rest else NOTHING
+    return replace(standing, agents=_in_order(order.roster, rest)) if rest else NOTHING
+
+
+def _in_order(roster: Roster, agents: Iterable[str]) -> tuple[str, ...]:
+    """Each once, as the roster has them: the order in which they came to a schedule is no difference."""
+    places = {agent: place for place, agent in enumerate(roster.agents)}
+    return tuple(sorted(dict.fromkeys(agents), key=lambda agent: places.get(agent, len(places))))

@@ -1,25 +1,35 @@
 """systemd as a scheduler, the user's own or the machine's: unit files of ours, and `systemctl` to start them.
 
-A file is ours by the note in its first line. What the files say is compared; that a timer is switched off counts as a
-difference too, where systemd can be asked. Without systemd, or without a way to talk to it, files are written all the
-same, and what is left to run is said.
+What the files say is compared; that a timer is switched off counts as a difference too, and so does that nobody can
+tell. Without systemd, or without a way to talk to it, files are written all the same, and what is left to run is said
+each time.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from heartbeat.errors import CannotWriteError, UsageError
+from heartbeat.install.account import Account, account_called, name_of, user_in
 from heartbeat.install.base import Applied, Change, Order, Piece, Style, Verb
-from heartbeat.install.standing import NOTHING, Standing, left, wanted_standing
-from heartbeat.render.replace import read_regular, replace_file
+from heartbeat.install.standing import NOTHING, Other, Standing, left, wanted_standing
+from heartbeat.install.systemctl import Systemctl
+from heartbeat.install.unit_files import (
+    STEM,
+    Refusal,
+    UnitFiles,
+    agent_of,
+    directories_of_others,
+    directory_of,
+    stems_in,
+    touched_by,
+)
 from heartbeat.roster.model import Roster
 from heartbeat.schedule.launch import Launch
-from heartbeat.schedule.note import Note, id_of, read_note
+from heartbeat.schedule.note import id_of, read_note
 from heartbeat.schedule.units import (
     WATCHDOG,
     Place,
@@ -29,23 +39,28 @@ from heartbeat.schedule.units import (
     each_units,
     watchdog_units,
 )
-from heartbeat.systems.base import Deadline, TransportError
-from heartbeat.systems.process import run
 
-STEM = "heartbeat"
-SYSTEM_DIRECTORY = Path("/etc/systemd/system")
-
-_SECONDS = 120.0
-_NAME = re.compile(r"(heartbeat(?:-[0-9a-f]{8})?)(?:@([a-z0-9][a-z0-9_-]*)?|-watchdog)?\.(?:service|timer)")
 _STATE = "# state: "
-_RUNNING = frozenset({"active", "activating", "reloading"})
+_UNKNOWN = "not known"
 _STYLES = {style.value: style for style in (Style.DUE, Style.EACH, Style.DAEMON)}
 _LINGERING = Path("/var/lib/systemd/linger")
-_ELSEWHERE = {
-    True: ("/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"),
-    False: ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user", "/lib/systemd/user"),
-}
-"""Where other packages' units lie; one of the same name there would be hidden by ours (systemd.unit(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hints:
+    """What somebody else has to run where we cannot: names of what is to be started, and to be stopped."""
+
+    scope: str
+    starting: Sequence[str]
+    stopping: Sequence[str]
+
+    @property
+    def to_start(self) -> str:
+        return f"systemctl {self.scope} daemon-reload && systemctl {self.scope} enable --now {' '.join(self.starting)}"
+
+    @property
+    def to_stop(self) -> str:
+        return f"systemctl {self.scope} stop {' '.join(self.stopping)} && systemctl {self.scope} daemon-reload"
 
 
 class SystemdTarget:
@@ -71,16 +86,33 @@ class SystemdTarget:
         self._launch = launch
         self._roster = roster
         self._start = start
-        self._environment = _with_bus(environment, system)
-        self.directory = directory or (SYSTEM_DIRECTORY if system else _user_directory(environment))
-        self._others = tuple(map(Path, _ELSEWHERE[system])) if others is None else tuple(others)
-        self._user = _user_name() if user is None else user
+        self._environment = environment
+        self._systemctl = Systemctl(environment, system=system)
+        self._silent = ""
+        self.directory = directory or directory_of(environment, system=system)
+        self._files = UnitFiles(
+            self.directory, directories_of_others(system=system) if others is None else tuple(others), launch.roster
+        )
+        self._user = user
 
     def installed(self, launch: Launch) -> tuple[Piece, ...]:
         """Our unit files. Raises CannotWriteError where one cannot be read."""
-        found = {name: text for name, text, note in self._units() if note is not None and _same(note, launch.roster)}
-        states = self._states([name for name, text in found.items() if _is_started(text)])
-        return tuple(Piece(name, text + states.get(name, ""), _agent_of(name)) for name, text in found.items())
+        found = {name: text for name, text, note in self._files.found() if self._files.is_ours(note)}
+        wrong = self._wrong([name for name, text in found.items() if _is_started(text)])
+        lines = {name: f"{_STATE}{told}\n" for name, told in wrong.items()}
+        return tuple(
+            Piece(name, text + lines.get(name, ""), agent_of(name), stopped=wrong.get(name, _UNKNOWN) != _UNKNOWN)
+            for name, text in found.items()
+        )
+
+    def others(self) -> tuple[Other, ...]:
+        """What the units of other rosters in our directory say of themselves."""
+        found: dict[str, list[Piece]] = {}
+        for name, text, note in self._files.found():
+            if note is not None and not self._files.is_ours(note):
+                found.setdefault(note.roster, []).append(Piece(name, text, agent_of(name)))
+        jobs = ((roster, pieces, dict.fromkeys(each.agent for each in pieces)) for roster, pieces in found.items())
+        return tuple(Other(Path(roster), self.standing(own), tuple(filter(None, by))) for roster, own, by in jobs)
 
     def standing(self, installed: Sequence[Piece]) -> Standing:
         """What the units say of themselves. Pure."""
@@ -92,8 +124,9 @@ class SystemdTarget:
         return Standing(_STYLES.get(note.style) if note else None, note.agents if note else (), watchdog)
 
     def remarks(self, installed: Sequence[Piece]) -> tuple[str, ...]:
-        """Nothing: what does not run here is a difference."""
-        return ()
+        """That nobody can tell; what is known not to run is a difference."""
+        asked = installed and self._silent
+        return (f"whether it runs is not known, {self.name} cannot be asked: {self._silent}",) if asked else ()
 
     def wanted(self, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
         if order.beats and order.style not in self.styles:
@@ -107,36 +140,95 @@ class SystemdTarget:
     def without(self, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
         standing = self.standing(installed)
         rest = left(standing, order)
-        return tuple(installed) if rest == standing and order.agents else self._pieces(rest, order, installed)
+        here = any(piece.agent in order.agents for piece in installed)
+        stays = rest == standing and order.agents and not here
+        return tuple(installed) if stays else self._pieces(rest, order, installed)
 
     def apply(self, changes: Sequence[Change]) -> tuple[Applied, ...]:
         """Stops what goes, writes and removes files, starts what is there. A file that cannot be written or a unit that
         does not start keeps no other from it."""
-        if all(change.verb is Verb.KEEP for change in changes):
-            return tuple(map(Applied, changes))
-        if any(change.after is not None for change in changes):
-            self._make_state()
-        stopped = {
-            change.name: self._systemctl("disable", "--now", change.name) for change in changes if _stops(change)
-        }
-        put = {change.name: self._put(change) for change in changes if change.verb is not Verb.KEEP}
-        starting = [change.name for change in changes if _starts(change) and put[change.name] is None]
-        reloaded = self._systemctl("daemon-reload")
-        started = {name: reloaded or self._start_unit(name) for name in starting}
-        return tuple(self._applied(change, put, {**stopped, **started}, starting) for change in changes)
+        doing = [change for change in changes if change.verb is not Verb.KEEP]
+        if any(change.after is not None for change in doing):
+            self._make_state(user_in(change.after for change in doing))
+        off = [change.name for change in doing if _stops(change) and not self._files.is_foreign(change.name)]
+        refused = self._systemctl.stop(off) if self._start else {}
+        texts = {change.name: None if change.after is None else change.after.text for change in doing}
+        put = {name: self._files.put(name, text) for name, text in texts.items()}
+        starting = [change.name for change in doing if _starts(change) and put[change.name] is None]
+        if doing and self._start:
+            reloaded = self._systemctl.reload()
+            refused |= dict.fromkeys(starting, reloaded) if reloaded else self._systemctl.start(starting)
+        hints = _Hints(self._systemctl.scope, (*starting, *self._never_started(changes)), off)
+        came = ((change, put.get(change.name), refused.get(change.name, "")) for change in changes)
+        return tuple(self._applied(*each, hints) for each in came)
 
-    def _make_state(self) -> None:
+    def _never_started(self, changes: Sequence[Change]) -> tuple[str, ...]:
+        """What stays as it is and nobody has switched on yet; where systemd is asked, that is a difference."""
+        if self._start:
+            return ()
+        kept = (change.name for change in changes if change.verb is Verb.KEEP and _is_on_by_itself(change.after))
+        return tuple(name for name in kept if not self._files.is_linked(name))
+
+    def _make_state(self, user: str) -> None:
         """What is not there when a hardened unit starts cannot be made by it."""
-        try:
-            self._launch.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWriteError(
-                f"the state directory {self._launch.state} cannot be made: {error.strerror}; nothing was changed",
-                advice="run it as the user who owns the directory above it",
-            ) from error
+        account = self._account(user)
+        if account is not None:
+            account.refuse(self._launch)
+        apart = self._apart(account) if self._system else ()
+        for directory in (self._launch.state, *apart):
+            try:
+                if account is None:
+                    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                else:
+                    account.make(directory)
+            except OSError as error:
+                raise CannotWriteError(
+                    f"the state directory {directory} cannot be made: {error.strerror}; nothing was changed",
+                    advice="run it as the user who owns the directory above it",
+                ) from error
+
+    def _account(self, user: str) -> Account | None:
+        """Of whom the beats run as, where that is somebody else than who runs this."""
+        return None if not user or user == name_of(os.geteuid()) else account_called(user)
+
+    def _apart(self, account: Account | None) -> tuple[Path, ...]:
+        """Where the watchdog has what it remembers; nowhere for an account that has no home."""
+        if self._launch.apart is None or not (account is None or account.home.is_dir()):
+            return ()
+        place = self._launch.apart.parent
+        if account is None:
+            return (place,)
+        base = account.home / ".local" / "state"
+        return (base / "heartbeat" / place.name if place.name == "watchdog" else base / place.name,)
 
     def _pieces(self, standing: Standing, order: Order, installed: Sequence[Piece]) -> tuple[Piece, ...]:
-        place = Place(self._stem(order.launch, installed), self._system, self._user, self._writable(order))
+        """The units that this takes, under the first stem of ours under which nothing of others is in their way.
+
+        Raises UsageError where there is none.
+        """
+        if standing.is_empty:
+            return ()
+        foreign = frozenset(self._files.foreign())
+        stems = (STEM, f"{STEM}-{id_of(order.launch.roster)}")
+        used = stems_in(piece.name for piece in installed)
+        for stem in dict.fromkeys((*used, *(each for each in stems if each not in stems_in(foreign)))):
+            units = self._units_called(stem, standing, order, self._runs_as(installed))
+            if foreign.isdisjoint(touched_by(units)):
+                return tuple(Piece(unit.name, unit.text, unit.agent) for unit in units)
+        names = " and ".join(f"{stem}.*" for stem in stems)
+        raise UsageError(
+            f"{self.directory} holds units called {names} that are not heartbeat's",
+            advice="move them away; what heartbeat has written begins with `# heartbeat schedule of`",
+        )
+
+    def _runs_as(self, installed: Sequence[Piece]) -> str:
+        """Who is asked for; else who it is already."""
+        if self._user is not None:
+            return self._user
+        return user_in(installed) if installed else _user_name()
+
+    def _units_called(self, stem: str, standing: Standing, order: Order, user: str) -> list[Unit]:
+        place = Place(stem, self._system, user, self._writable(order, user))
         units: list[Unit] = []
         if standing.style is Style.DUE:
             units += due_units(order.launch, order.roster, standing.agents, place)
@@ -147,178 +239,85 @@ class SystemdTarget:
             units += each_units(order.launch, order.roster, agents, place, everybody=not standing.agents)
         if standing.watchdog:
             units += watchdog_units(order.launch, order.roster, place)
-        return tuple(Piece(unit.name, unit.text, unit.agent) for unit in units)
+        return units
 
-    def _stem(self, launch: Launch, installed: Sequence[Piece]) -> str:
-        """The one in use; else `heartbeat`, and with the roster's digits behind it where somebody else has that.
+    def _wrong(self, names: Sequence[str]) -> dict[str, str]:
+        """What is to be said of units that should run and do not, or of which nobody knows."""
+        self._silent = ""
+        if not self._start:
+            return {}
+        answer = self._systemctl.ask(names)
+        self._silent = answer.silent
+        if answer.silent:
+            return dict.fromkeys(names, _UNKNOWN)
+        return {name: told for name in names if (told := str(answer.states[name]))}
 
-        Raises UsageError where both belong to others.
-        """
-        used = (found[1] for piece in installed if (found := _NAME.fullmatch(piece.name)))
-        stem = next(used, None)
-        if stem is not None:
-            return stem
-        taken = {found[1] for name in self._foreign(launch) if (found := _NAME.fullmatch(name))}
-        for free in (STEM, f"{STEM}-{id_of(launch.roster)}"):
-            if free not in taken:
-                return free
-        raise UsageError(
-            f"{self.directory} holds units called {free}.* that are not heartbeat's",
-            advice="move them away; what heartbeat has written begins with `# heartbeat schedule of`",
+    def _applied(self, change: Change, failure: Refusal | None, trouble: str, hints: _Hints) -> Applied:
+        path = self.directory / change.name
+        if failure is not None:
+            return Applied(change, failure.reason, failure.advice)
+        if change.name in hints.starting:
+            if not self._start:
+                return Applied(change, advice=f"left to run: {hints.to_start}")
+            if trouble:
+                running = self._daemon_told(change, " goes on as it was")
+                return Applied(
+                    change, f"{path} is written, and not started: {trouble}{running}", f"then run: {hints.to_start}"
+                )
+            return Applied(change, advice=self._lingering())
+        if change.name not in hints.stopping:
+            return Applied(change)
+        if not self._start:
+            return Applied(change, advice=f"left to run: {hints.to_stop}")
+        if not trouble:
+            return Applied(change)
+        running = self._daemon_told(change, " runs")
+        if running or self._systemctl.may_run():
+            now = "gone" if change.after is None else "changed"
+            return Applied(
+                change, f"{path} is {now}, and what ran may run on: {trouble}{running}", f"run: {hints.to_stop}"
+            )
+        return Applied(
+            change,
+            advice=f"systemd could not be told ({trouble}); if it runs all the same, what it has loaded runs on until: "
+            f"{hints.to_stop}",
         )
 
-    def _foreign(self, launch: Launch) -> Iterator[str]:
-        """Names of units like ours that are another roster's, or somebody else's."""
-        for name, _, note in self._units():
-            if note is None or not _same(note, launch.roster):
-                yield name
-        for directory in self._others:
-            if directory.resolve() != self.directory.resolve():
-                yield from (path.name for path in directory.glob(f"{STEM}*"))
+    def _daemon_told(self, change: Change, how: str) -> str:
+        """The process that a unit of the daemon has left behind, as far as its lock tells."""
+        from heartbeat.watch.processes import DAEMON, Doing, held
 
-    def _units(self) -> Iterator[tuple[str, str, Note | None]]:
-        """Units in our directory by name, with their text and the note of those that are heartbeat's."""
-        try:
-            names = sorted(path.name for path in self.directory.glob(f"{STEM}*") if _NAME.fullmatch(path.name))
-        except OSError as error:
-            raise CannotWriteError(f"{self.directory}: {error.strerror}", advice="check who owns it") from error
-        for name in names:
-            path = self.directory / name
-            text = "" if path.is_symlink() else (read_regular(path) or b"").decode("utf-8", "replace")
-            yield name, text, read_note(text.split("\n", 1)[0])
-
-    def _states(self, names: Sequence[str]) -> dict[str, str]:
-        """What is to be said of units that should run and do not; nothing where systemd cannot be asked."""
-        if not names or not self._start:
-            return {}
-        words = ("show", "--property=Id,UnitFileState,ActiveState", "--", *names)
-        try:
-            done = run(self._argv(*words), deadline=Deadline.after(_SECONDS), environment=self._environment)
-        except TransportError:
-            return {}
-        if done.code != 0:
-            return {}
-        states = {}
-        for part in done.stdout.decode("utf-8", "replace").split("\n\n"):
-            told = dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
-            wrong = [] if told.get("UnitFileState") == "enabled" else ["disabled"]
-            wrong += [] if told.get("ActiveState") in _RUNNING else ["not running"]
-            if wrong and "Id" in told:
-                states[told["Id"]] = f"{_STATE}{', '.join(wrong)}\n"
-        return states
-
-    def _put(self, change: Change) -> OSError | None:
-        """Write or remove one file, and what enabling has linked to it."""
-        path = self.directory / change.name
-        try:
-            if change.after is None:
-                for link in self.directory.glob(f"*.wants/{change.name}"):
-                    link.unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-            else:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                replace_file(path, change.after.text.encode())
-        except OSError as error:
-            return error
-        return None
-
-    def _applied(
-        self, change: Change, put: Mapping[str, OSError | None], run: Mapping[str, str], starting: Sequence[str]
-    ) -> Applied:
-        path = self.directory / change.name
-        failure, trouble = put.get(change.name), run.get(change.name, "")
-        if failure is not None:
-            mend = "run it as root, or install with --user" if self._system else "check who owns the directory"
-            return Applied(change, f"{path}: {failure.strerror}", mend)
-        names = " ".join(starting)
-        if change.name in starting:
-            left = f"systemctl {self._scope} daemon-reload && systemctl {self._scope} enable --now {names}"
-            if not self._start:
-                return Applied(change, advice=f"left to run: {left}")
-            if trouble:
-                return Applied(change, f"{path} is written, and not started: {trouble}", f"then run: {left}")
-            return Applied(change, advice=self._lingering())
-        if trouble and _is_booted():
-            left = f"systemctl {self._scope} stop {change.name} && systemctl {self._scope} daemon-reload"
-            return Applied(change, f"{path} is changed, and what ran may run on: {trouble}", f"run: {left}")
-        return Applied(change)
-
-    def _start_unit(self, name: str) -> str:
-        return self._systemctl("enable", name) or self._systemctl("restart", name)
-
-    def _systemctl(self, *words: str) -> str:
-        """Run it; nothing where it went well, else what it said."""
-        if not self._start:
+        if change.before is None or "\nType=notify\n" not in change.before.text:
             return ""
-        try:
-            done = run(self._argv(*words), deadline=Deadline.after(_SECONDS), environment=self._environment)
-        except TransportError as error:
-            return str(error)
-        return "" if done.code == 0 else " ".join(done.stderr.split()) or f"exit {done.code}"
-
-    def _argv(self, *words: str) -> tuple[str, ...]:
-        return ("systemctl", self._scope, "--no-ask-password", *words)
-
-    @property
-    def _scope(self) -> str:
-        return "--system" if self._system else "--user"
+        living = (Doing.RUNNING, Doing.STOPPED)
+        locks = (each for each in held(self._launch.state) if f"{each.name}.lock" == DAEMON and each.doing in living)
+        return next((f"; the daemon (pid {each.holder.pid}){how}" for each in locks), "")
 
     def _lingering(self) -> str:
         """A user's systemd ends with the last session of the user, unless it is told to stay."""
-        user = _account()
+        user = name_of(os.getuid())
         if self._system or (_LINGERING / user).exists():
             return ""
         return f"it stops when {user} logs out, unless: loginctl enable-linger {user}"
 
-    def _writable(self, order: Order) -> tuple[Path, ...]:
+    def _writable(self, order: Order, user: str) -> tuple[Path, ...]:
         """Where beats write, by themselves and through the tools that they start."""
         from heartbeat.systems.openclaw.discovery import state_directory
 
-        roster = order.roster
-        home = Path(self._environment.get("HOME") or "/")
+        roster, account = order.roster, self._account(user)
+        environment = self._environment if account is None else account.environment(self._environment)
+        home = Path(environment.get("HOME") or "/")
         logs = (Path(str(each["path"])).parent for each in roster.channels.values() if each.get("kind") == "file")
         workspaces = (agent.workspace for agent in roster.agents.values() if agent.workspace is not None)
-        tools = (state_directory(self._environment), home / ".multica", home / ".cache")
-        apart = () if order.launch.apart is None else (order.launch.apart.parent,)
+        tools = (state_directory(environment), home / ".multica", home / ".cache")
         temporary = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
-        every = dict.fromkeys((order.launch.state, *apart, *workspaces, *logs, *tools, *temporary))
+        every = dict.fromkeys((order.launch.state, *self._apart(account), *workspaces, *logs, *tools, *temporary))
         return tuple(path for path in every if not any(path != other and path.is_relative_to(other) for other in every))
-
-
-def _user_directory(environment: Mapping[str, str]) -> Path:
-    """Where a user's own units belong (systemd.unit(5))."""
-    home = Path(environment.get("HOME") or Path.home())
-    return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "systemd" / "user"
-
-
-def _with_bus(environment: Mapping[str, str], system: bool) -> Mapping[str, str]:
-    """With the way to the user's systemd, which a shell without a login session does not know."""
-    runtime = Path(f"/run/user/{os.getuid()}")
-    if system or environment.get("XDG_RUNTIME_DIR") or not runtime.is_dir():
-        return environment
-    return {**environment, "XDG_RUNTIME_DIR": str(runtime)}
 
 
 def _user_name() -> str:
     """Who the machine's systemd is to run the beats as; nobody else than root where root installs them."""
-    return "" if os.getuid() == 0 else _account()
-
-
-def _account() -> str:
-    """The account's name; its number where it has none, which systemd understands as well."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _same(note: Note, roster: Path) -> bool:
-    return note.roster == str(roster) or os.path.realpath(note.roster) == os.path.realpath(roster)
-
-
-def _agent_of(name: str) -> str:
-    found = _NAME.fullmatch(name)
-    return (found[2] or "") if found else ""
+    return "" if os.getuid() == 0 else name_of(os.getuid())
 
 
 def _is_started(text: str) -> bool:
@@ -326,20 +325,14 @@ def _is_started(text: str) -> bool:
     return "\n[Install]\n" in text
 
 
+def _is_on_by_itself(piece: Piece | None) -> bool:
+    return piece is not None and _is_started(piece.text)
+
+
 def _starts(change: Change) -> bool:
-    changed = change.verb in (Verb.ADD, Verb.CHANGE)
-    return changed and change.after is not None and _is_started(change.after.text)
+    return change.verb in (Verb.ADD, Verb.CHANGE) and _is_on_by_itself(change.after)
 
 
 def _stops(change: Change) -> bool:
     """Whether something ran by this unit that must not run any more."""
-    return (
-        change.before is not None
-        and _is_started(change.before.text)
-        and (change.after is None or not _is_started(change.after.text))
-    )
-
-
-def _is_booted() -> bool:
-    """Whether this machine was started by systemd at all (sd_booted(3))."""
-    return Path("/run/systemd/system").is_dir()
+    return _is_on_by_itself(change.before) and not _is_on_by_itself(change.after)

@@ -16,10 +16,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from heartbeat.deadline import LONGEST_BEAT
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.launch import Launch
-from heartbeat.schedule.rhythm import EACH_MINUTE, cron_fields
+from heartbeat.schedule.rhythm import EACH_MINUTE, NAMES, cron_fields, goes_round
 from heartbeat.schedule.surroundings import surroundings
 
 Definition = Mapping[str, Any]
@@ -75,11 +76,9 @@ _OPERATORS: Mapping[str, frozenset[str]] = {
 """By kind of payload, what stays as the operator set it."""
 _OPERATORS_DELIVERY = frozenset({"failureDestination"})
 
-_NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat"
-_STEP = r"\*(?:/\d+)?|V(?:-V(?:/\d+)?)?".replace("V", rf"(?:\d+|{_NAMES})")
+_STEP = r"\*(?:/\d+)?|V(?:-V(?:/\d+)?)?".replace("V", rf"(?:\d+|{NAMES})")
 _PLAIN = re.compile(rf"(?:(?:{_STEP})(?:,(?:{_STEP}))*(?: |\Z)){{5}}", re.ASCII | re.IGNORECASE)
 """Five fields of values, ranges and steps. `5/15` is not among them, which OpenClaw refuses."""
-_RANGE = re.compile(r"(\w+)-(\w+)")
 
 _TEAM = ", with the whole team"
 _DESCRIBED = re.compile(rf"(?P<team>{_TEAM})? \(roster (?P<path>/[^\n]*)\)\Z")
@@ -178,14 +177,8 @@ def _is_read_alike(cron: str, offsets: Set[timedelta]) -> bool:
     """Whether OpenClaw means by an expression what heartbeat means: where no clock is ever changed, where there are no
     letters but names, no range goes round (22-6), and days of month and of week are not both given."""
     _, _, day_of_month, _, day_of_week = cron.split()
-    forward = all(_place(first) <= _place(last) for first, last in _RANGE.findall(cron))
     plain = _PLAIN.fullmatch(cron) is not None and "*" in (day_of_month, day_of_week)
-    return plain and forward and len(offsets) == 1
-
-
-def _place(value: str) -> int:
-    """Where a value stands in its field; only those of one field can be compared."""
-    return int(value) if value.isdigit() else _NAMES.find(value.lower())
+    return plain and not goes_round(cron) and len(offsets) == 1
 
 
 def _fields_with_seconds(policy: Policy) -> str | None:
@@ -200,7 +193,8 @@ def _fields_with_seconds(policy: Policy) -> str | None:
 
 def _patience(policy: Policy) -> int:
     """Seconds that a beat may take before the Gateway kills it: its own deadline, and a minute."""
-    return ceil((policy.every * _SHARE_OF_EVERY + _GRACE).total_seconds())
+    own = min(policy.every * _SHARE_OF_EVERY, timedelta(seconds=LONGEST_BEAT))
+    return ceil((own + _GRACE).total_seconds())
 
 
 def definition_of(job: Mapping[str, Any]) -> Definition:

@@ -13,7 +13,7 @@ below it is touched either. A table is bytes: what others wrote in it need not b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,9 @@ from heartbeat.schedule.note import Note, read_note
 
 LONGEST_COMMAND = 998
 """Bytes that Debian's cron takes behind the five fields; its crontab refuses more, and older crons cut it off."""
+
+BELOW_ASSIGNMENT = "# state: a SHELL=, CRON_TZ= or TZ= above counts for it\n"
+"""What is said of a block that does not run as it was written; it stands in no table."""
 
 _COUNTS_BELOW = re.compile(rb"^[ \t]*(?:SHELL|CRON_TZ|TZ)[ \t]*=", re.MULTILINE)
 _MARKER = re.compile(rb"# (>>>|<<<) heartbeat ([0-9a-f]{8}) \1")
@@ -71,10 +74,29 @@ def block_text(block_id: str, note: Note, jobs: Sequence[Job]) -> str:
 def command_text(argv: Sequence[str], log: Path) -> str:
     """The command as cron hands it to /bin/sh, what it prints appended to a log.
 
-    A log that cannot be opened must not keep it from starting: what it prints goes to cron's mail then.
+    A log that cannot be opened must not keep it from starting: what it prints goes to cron's mail then. Its directory
+    is made anew where somebody has removed it, but not the one above: a state that is not mounted must not begin anew
+    because of a log.
     """
-    into = f">>{quoted(str(log))}"
-    return " ".join(("true", into, "&&", "exec", into, LOGGED, *map(quoted, argv)))
+    into, directory = f">>{quoted(str(log))}", quoted(str(log.parent))
+    there = ("[", "-d", directory, "]", "||", "mkdir", "-m700", f"{directory};")
+    return " ".join((*there, "true", into, "&&", "exec", into, LOGGED, *map(quoted, argv)))
+
+
+def is_fitting(argv: Sequence[str], log: Path) -> bool:
+    """Whether cron takes the command in one line."""
+    return _size(command_text(argv, log)) <= LONGEST_COMMAND
+
+
+def portions(names: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> Iterator[tuple[str, ...]]:
+    """The names in as few portions as fit, in their order. One that does not fit alone is a portion all the same."""
+    portion: tuple[str, ...] = ()
+    for name in names:
+        if portion and not fits((*portion, name)):
+            yield portion
+            portion = ()
+        portion = (*portion, name)
+    yield portion
 
 
 def quoted(word: str) -> str:
@@ -105,14 +127,17 @@ def _single(text: str) -> str:
 
 
 def _fitting(command: str, about: str) -> str:
-    size = len(command.encode("utf-8", "surrogateescape"))
+    size = _size(command)
     if size > LONGEST_COMMAND:
         raise UsageError(
             f"the line for {about} is {size} bytes long, and cron takes {LONGEST_COMMAND}: {command[:200]}…",
-            advice="make its paths or its PATH shorter, name fewer agents, or use `--target systemd`, which has no "
-            "such limit",
+            advice="make its paths or its PATH shorter, or use `--target systemd`, which has no such limit",
         )
     return command
+
+
+def _size(command: str) -> int:
+    return len(command.encode("utf-8", "surrogateescape"))
 
 
 def find_blocks(table: bytes) -> tuple[Block, ...]:
@@ -183,6 +208,11 @@ def with_block(table: bytes, text: str, replaced: Sequence[Block]) -> bytes:
         at = 0
     rest = without_blocks(table, replaced)
     return rest[:at] + text.encode("utf-8", "surrogateescape") + rest[at:]
+
+
+def is_below_assignment(table: bytes, block: Block) -> bool:
+    """Whether what stands above the block makes another shell or another time zone of its own."""
+    return _COUNTS_BELOW.search(table[: block.start]) is not None
 
 
 def without_blocks(table: bytes, blocks: Sequence[Block]) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Agent
-from heartbeat.schedule.slots import Span, current_slot, next_slot, slots_between
+from heartbeat.schedule.slots import Span, by_rhythm, current_slot, next_slot, slots_between
 
+_TICK = timedelta(microseconds=1)
 _JITTER = timedelta(minutes=1)
 """A clock that is put right by less than this makes no beat; no scheduler asks more often."""
 
@@ -37,9 +38,51 @@ def next_due(policy: Policy, timezone: str, last: datetime | None, now: datetime
     return now if is_due(policy, timezone, last, now) else next_slot(policy, timezone, max(now, last or now))
 
 
-def passed_over(policy: Policy, timezone: str, answered: datetime | None, slot: datetime) -> Span | None:
-    """The slots between the last one that is on record and the one that is answered now.
+def passed_over(
+    policy: Policy,
+    timezone: str,
+    last: datetime | None,
+    slot: datetime,
+    rhythm: str = "",
+    on_record: Callable[[datetime], datetime | None] = lambda until: None,
+) -> Span | None:
+    """The slots between the beat before and the slot that is answered now, without those that are on record already.
 
-    Before its first beat (`answered` is None) an agent has missed nothing.
+    `last` is when the beat before began; before its first one (None) an agent has missed nothing. `on_record` tells the
+    latest instant up to a given one that is on record, with a receipt or within a miss: where the clock once ran ahead,
+    some of what passes now was answered then. Of the span that is returned these are not counted.
+
+    `rhythm` is the one that the beat before came by (slots.rhythm_text). Where that was another one, nobody knows when
+    it was changed: what passed counts from the first slot on that nobody answered by the earlier one, so that none is
+    called missed that was not due yet.
     """
-    return None if answered is None else slots_between(policy, timezone, answered, slot)
+    if last is None:
+        return None
+    before = by_rhythm(rhythm, policy, timezone)
+    if before != (policy, timezone):
+        earlier = slots_between(*before, last, slot)
+        if earlier is None:
+            return None
+        last = max(last, earlier.first - _TICK)
+    spans = tuple(_unanswered(policy, timezone, last, slot, on_record))
+    return Span(spans[-1].first, spans[0].last, sum(span.count for span in spans)) if spans else None
+
+
+def _unanswered(
+    policy: Policy,
+    timezone: str,
+    after: datetime,
+    before: datetime,
+    on_record: Callable[[datetime], datetime | None],
+) -> Iterator[Span]:
+    """The slots later than `after` and earlier than `before` that are not on record, the latest first.
+
+    That one is on record later tells nothing of those before it: it may be from when the clock ran ahead, by another
+    rhythm.
+    """
+    while (latest := current_slot(policy, timezone, before - _TICK)) > after:
+        known = max(after, on_record(latest) or after)
+        span = slots_between(policy, timezone, known, before)
+        if span is not None:
+            yield span
+        before = known

@@ -21,8 +21,13 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _LOOKED_AHEAD = timedelta(days=2 * 366)
 
-_PLAIN = re.compile(r"[0-9*,/ -]+", re.ASCII)
-"""No names, which some crons take alone only, and none of the letters that croniter knows and cron does not."""
+_STEP = r"\*(?:/\d+)?|\d+(?:-\d+(?:/\d+)?)?"
+_PLAIN = re.compile(rf"(?:(?:{_STEP})(?:,(?:{_STEP}))*(?: |\Z)){{5}}", re.ASCII)
+"""No names, which some crons take alone only, none of the letters that croniter knows and cron does not, and no step
+behind a single number (`5/15`), which crontab refuses."""
+
+NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat"
+_RANGE = re.compile(r"(\w+)-(\w+)")
 
 
 def offsets_of(zone: tzinfo, now: datetime) -> frozenset[timedelta]:
@@ -55,12 +60,24 @@ def _same_expression(cron: str, roster_offsets: Set[timedelta], machine_offsets:
     """The expression itself, where both clocks show the same all year and cron cannot read it in another way.
 
     Where the clock is changed crons differ in what becomes of the hour that is skipped or repeated. Where day of month
-    and day of week are both given they differ in what `*/2` means.
+    and day of week are both given they differ in what `*/2` means. A range that goes round (`22-6`) is taken by crontab
+    and never fires.
     """
     _, _, day_of_month, _, day_of_week = cron.split()
     same = len(machine_offsets) == 1 and machine_offsets == roster_offsets
-    plain = _PLAIN.fullmatch(cron) is not None and "7" not in day_of_week
+    plain = _PLAIN.fullmatch(cron) is not None and "7" not in day_of_week and not goes_round(cron)
     return cron if same and plain and "*" in (day_of_month, day_of_week) else None
+
+
+def goes_round(cron: str) -> bool:
+    """Whether a range of an expression ends before it begins, or where (`22-6`, `fri-mon`, `0-0`), of which everybody
+    who reads expressions makes something else."""
+    return any(_place(first) >= _place(last) for first, last in _RANGE.findall(cron))
+
+
+def _place(value: str) -> int:
+    """Where a value stands in its field; only those of one field can be compared."""
+    return int(value) if value.isdigit() else NAMES.find(value.lower())
 
 
 def _field(start: int, step: int, size: int) -> str:

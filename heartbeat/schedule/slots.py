@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ MOST_COUNTED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Slots next to each other. `count` is exact up to `MOST_COUNTED`, and at least that beyond."""
+    """Slots from the first to the last. `count` is exact up to `MOST_COUNTED`, and at least that beyond."""
 
     first: datetime
     last: datetime
@@ -70,6 +70,41 @@ def next_slot(policy: Policy, timezone: str, now: datetime) -> datetime:
         else:
             before, slot = middle, earlier
     return slot
+
+
+def rhythm_text(policy: Policy, timezone: str) -> str:
+    """What decides an agent's slots, as one text."""
+    if policy.cron is not None:
+        return f"cron {timezone} {policy.cron}"
+    return f"every {policy.every // _TICK} {policy.anchor // _TICK}"
+
+
+def by_rhythm(text: str, policy: Policy, timezone: str) -> tuple[Policy, str]:
+    """A policy and a time zone with the slots of an earlier `rhythm_text`; these very ones where the text tells none
+    that there can be."""
+    kind, _, rest = text.partition(" ")
+    first, _, second = rest.partition(" ")
+    if kind == "every" and first.isdecimal() and second.isdecimal() and int(first):
+        return replace(policy, every=int(first) * _TICK, anchor=int(second) * _TICK, cron=None), timezone
+    if kind == "cron" and _is_zone(first) and _is_expression(second):
+        return replace(policy, cron=second), first
+    return policy, timezone
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return False
+    return True
+
+
+def _is_expression(cron: str) -> bool:
+    from croniter import croniter
+
+    return bool(croniter.is_valid(cron))
 
 
 def slots_between(policy: Policy, timezone: str, after: datetime, before: datetime) -> Span | None:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from math import ceil
 from pathlib import Path
 
+from heartbeat.deadline import LONGEST_BEAT
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.note import Note
@@ -84,7 +85,7 @@ def due_units(launch: Launch, roster: Roster, agents: Sequence[str], place: Plac
     service = _service(
         Note(str(launch.roster), "due", tuple(agents)),
         f"heartbeat: {about}",
-        (*_beat(launch.due(agents), roster), *_common(launch, roster, place)),
+        (*_beat(launch.due(agents), roster, agents), *_common(launch, roster, place)),
     )
     timer = _timer(launch, f"heartbeat: each minute, {about}", CALENDAR_EACH_MINUTE)
     return Unit(f"{place.stem}.service", service), Unit(f"{place.stem}.timer", timer)
@@ -97,7 +98,7 @@ def each_units(
     service = _service(
         Note(str(launch.roster), "each", () if everybody else tuple(agent.id for agent in agents)),
         "heartbeat: a beat of %i",
-        (*_beat(launch.due(), roster, "%i"), *_common(launch, roster, place)),
+        (*_beat(launch.due(), roster, [agent.id for agent in agents], "%i"), *_common(launch, roster, place)),
     )
     timers = (
         Unit(
@@ -150,8 +151,9 @@ def _service(note: Note, description: str, lines: Iterable[str]) -> str:
     )
 
 
-def _beat(argv: Sequence[str], roster: Roster, instance: str = "") -> tuple[str, ...]:
-    limit = max((agent.policy.every for agent in roster.agents.values()), default=_GRACE) / 2 + _GRACE
+def _beat(argv: Sequence[str], roster: Roster, agents: Sequence[str], instance: str = "") -> tuple[str, ...]:
+    every = max((agent.policy.every for agent in roster.chosen(agents or tuple(roster.agents))), default=_GRACE)
+    limit = min(every / 2, timedelta(seconds=LONGEST_BEAT)) + _GRACE
     mode = _kill_mode(roster)
     return (
         "Type=oneshot",

@@ -63,13 +63,13 @@ def test_diff_prints_a_unified_diff_and_exits_1(cron, commands: FakeSchedulers) 
     first = cron("diff")
     assert first.code == 1
     assert first.out.startswith("--- crontab: crontab block ")
-    assert "\n+* * * * * true >>" in first.out
+    assert "\n+* * * * * [ -d " in first.out
     assert commands.table is None
     cron("install", "--no-watchdog")
     assert cron("diff").out == ""
     second = cron("diff", "--each")
     assert second.code == 1
-    assert "\n-* * * * * true >>" in second.out
+    assert "\n-* * * * * [ -d " in second.out
     assert cron("diff", "--watchdog").code == 1
 
 

@@ -86,7 +86,7 @@ def test_turns_and_other_styles(cron: Command) -> None:
 def test_without_a_gateway_nothing_is_done_and_it_is_said(cron: Command, words: tuple[str, ...]) -> None:
     cron.gateway.stop()
     refused = cron(*words)
-    assert refused.code == 2
+    assert refused.code == 3
     assert "OpenClaw's automations cannot be used: nothing answers at ws://127.0.0.1:" in refused.err
     assert "start the Gateway" in refused.err
 

@@ -56,7 +56,9 @@ def test_systemd_hears_of_the_start_the_reload_the_end_and_that_all_is_well_with
     team.hold()
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
     with listening(address) as ears, team.daemon(**environment) as daemon:
-        assert not [said for said in hear(ears, "READY=1") if said.startswith("WATCHDOG")]
+        heard = hear(ears, "READY=1")
+        assert not [said for said in heard if said.startswith("WATCHDOG")]
+        assert heard.count("EXTEND_TIMEOUT_USEC=60000000") == 4, "before each scheduler is asked for its beats"
         assert daemon.until("reading")[-1] == "reading", "nobody inherits the socket"
         for _ in range(3):
             hear(ears, "WATCHDOG=1")
@@ -99,7 +101,7 @@ def test_a_second_signal_breaks_the_beat_off_and_that_is_on_record(team: Team, n
         daemon.signal(number)
         assert daemon.end() == 128 + number
     assert [(receipt.outcome, receipt.reasons) for receipt in team.receipts()] == [
-        ("failed", (f"SystemExit: {128 + number}",))
+        ("interrupted", (f"ended by {number.name} before it was done; the next beat takes its place",))
     ]
 
 
@@ -136,6 +138,52 @@ def test_a_terminal_that_is_gone_ends_the_daemon_like_any_program(team: Team) ->
         os.close(master)
         daemon.until("the daemon ends (SIGHUP)")
         assert daemon.end() == 0
+
+
+def test_under_nohup_the_daemon_outlives_its_terminal(team: Team) -> None:
+    team.save(every="60s")
+    master, slave = os.openpty()
+    with team.daemon(HEARTBEAT_TEST_TERMINAL=os.ttyname(slave), HEARTBEAT_TEST_NOHUP="1") as daemon:
+        os.close(slave)
+        daemon.until("writer done")
+        os.close(master)
+        daemon.until("the roster was read anew; nothing changes")
+        daemon.signal(signal.SIGTERM)
+        daemon.until("the daemon ends (SIGTERM)")
+        assert daemon.end() == 0
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_single_beat_outlives_its_terminal_under_nohup_alone(team: Team, ignored: bool) -> None:
+    team.hold()
+    nohup = {"HEARTBEAT_TEST_NOHUP": "1"} if ignored else {}
+    with team.command("tick", "coo", "--scheduled", **nohup) as beat:
+        beat.until("reading")
+        beat.signal(signal.SIGHUP)
+        if ignored:
+            team.let_go()
+        assert beat.end() == (0 if ignored else 128 + signal.SIGHUP)
+
+
+def test_a_link_that_is_turned_takes_no_memory_away_from_the_daemon(team: Team) -> None:
+    current = team.folder / "current"
+    for release in ("1", "2"):
+        (team.folder / "releases" / release).mkdir(parents=True)
+        roster = (team.folder / "agents.yaml").read_text().replace("state: state\n", "")
+        (team.folder / "releases" / release / "agents.yaml").write_text(roster)
+    current.symlink_to("releases/1")
+    with team.command("run", "--jitter", "0s", "--roster", "current/agents.yaml", **QUICK) as daemon:
+        daemon.until("writer done")
+        (team.folder / "next").symlink_to("releases/2")
+        (team.folder / "next").replace(current)
+        lines = daemon.until("the roster was read anew; nothing changes")
+        assert any("leads to another place now" in line and "(`state:`)" in line for line in lines)
+        lines = [*daemon.until("coo done"), *daemon.until("coo done")]
+        assert not [line for line in lines if "failed" in line or "is gone" in line]
+        daemon.signal(signal.SIGTERM)
+        assert daemon.end() == 0
+    home = team.folder / ".local" / "state" / "heartbeat"
+    assert len(list(home.glob("*/state.db"))) == 1
 
 
 def test_a_log_that_cannot_be_written_stops_no_beat(team: Team) -> None:
@@ -184,6 +232,9 @@ def test_B1_a_daemon_that_was_stopped_within_a_beat_is_ended_by_whoever_needs_it
             lines = next_one.until("coo done")
             assert any(f"pid {stopped.pid} (daemon)" in line and "it was ended (SIGKILL)" in line for line in lines)
         assert stopped.end() == -signal.SIGKILL
+    (told,) = [entry for entry in team.log("fenced") if entry.details["lock"] == "_daemon.lock"]
+    assert told.details["pid"] == stopped.pid
+    assert "it was ended (SIGKILL)" in told.message
 
 
 def test_B1_a_tick_goes_on_where_a_stopped_daemon_holds_its_agents(team: Team) -> None:

@@ -83,6 +83,8 @@ def main() -> None:
 
         loop.GRACE = witness.GRACE = witness.INTERVAL = roster_file.SETTLES = QUICK
         locks._MARGIN = (QUICK, QUICK)
+    if os.environ.get("HEARTBEAT_TEST_NOHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it to whom it starts
     if os.environ.get("HEARTBEAT_TEST_TERMINAL"):
         os.open(os.environ["HEARTBEAT_TEST_TERMINAL"], os.O_RDWR)  # a session without one gets it so
     sys.argv = ["heartbeat", *sys.argv[1:]]

@@ -39,21 +39,33 @@ _SYSTEMCTL = r"""#!/bin/sh
 here=${0%/*}
 echo "$*" >>"$here/systemctl.calls"
 if [ -e "$here/no.bus" ]; then echo "Failed to connect to bus: No medium found" >&2; exit 1; fi
+if [ -e "$here/hangs" ]; then exec sleep 600; fi
 shift 2
-case $1 in
+verb=$1
+shift
+case $verb in
 show)
-  shift 3
+  shift 2
   for name; do
     if [ -e "$here/on/$name" ]; then printf 'Id=%s\nActiveState=active\nUnitFileState=enabled\n\n' "$name"
+    elif [ -e "$here/enabled/$name" ]; then printf 'Id=%s\nActiveState=inactive\nUnitFileState=enabled\n\n' "$name"
     else printf 'Id=%s\nActiveState=inactive\nUnitFileState=disabled\n\n' "$name"; fi
   done ;;
-enable) : ;;
+enable) mkdir -p "$here/enabled" && for name; do : >"$here/enabled/$name"; done ;;
 restart)
-  if [ -e "$here/fails.to.start" ]; then echo "Job for $2 failed." >&2; exit 1; fi
-  mkdir -p "$here/on" && : >"$here/on/$2" ;;
-disable) rm -f "$here/on/$3" ;;
+  mkdir -p "$here/on"
+  code=0
+  for name; do
+    if [ -e "$here/fails.to.start" ] && grep -qxF "$(cat "$here/fails.to.start")" <<END
+$name
+END
+    then echo "Job for $name failed." >&2; code=1
+    else : >"$here/on/$name"; fi
+  done
+  exit $code ;;
+disable) shift; for name; do rm -f "$here/on/$name" "$here/enabled/$name"; done ;;
 daemon-reload) : ;;
-*) echo "Unknown command verb $1." >&2; exit 1 ;;
+*) echo "Unknown command verb $verb." >&2; exit 1 ;;
 esac
 """
 
@@ -78,7 +90,8 @@ class FakeSchedulers:
         (self.folder / "table").write_bytes(table)
 
     def set(self, switch: str, text: str = "") -> None:
-        """Turn a behaviour on: crontab.refuses, other.writer, no.editor, loses.writes, no.bus, fails.to.start."""
+        """Turn a behaviour on: crontab.refuses, other.writer, no.editor, loses.writes, no.bus, hangs,
+        fails.to.start (which holds the name of a unit)."""
         (self.folder / switch).write_text(text)
 
     def unset(self, switch: str) -> None:

@@ -220,6 +220,8 @@ def test_B1_the_gateway_waits_longer_than_a_beat_may_take(class_id: str) -> None
     agent = make_agent("a", class_id)
     seconds = beat(agent)["payload"]["timeoutSeconds"]
     assert seconds == agent.policy.every.total_seconds() / 2 + 60
+    daily = make_agent("a", class_id, every=timedelta(hours=24))
+    assert beat(daily)["payload"]["timeoutSeconds"] == 15 * 60 + 60
 
 
 def test_a_turn_has_the_key_of_the_beat_and_tells_the_agent_the_whole_command() -> None:

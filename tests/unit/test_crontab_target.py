@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import pytest
 import tzdata
 
 from heartbeat.errors import UsageError
+from heartbeat.install import crontab
 from heartbeat.install.base import Order, Style, Verb, changes
 from heartbeat.install.crontab import BACKUPS, CrontabTarget
-from heartbeat.install.standing import NOTHING, AbsentError, Standing
-from heartbeat.schedule.crontab import find_blocks
+from heartbeat.install.standing import NOTHING, AbsentError, Other, Standing
+from heartbeat.schedule.crontab import LONGEST_COMMAND, find_blocks
 from tests.support.fake_schedulers import FakeSchedulers, fake_schedulers
 from tests.support.rosters import make_agent
 from tests.support.schedules import make_launch, order, team
@@ -126,7 +130,7 @@ def test_named_agents_are_added_and_taken_off(target: CrontabTarget, commands: F
     install(target, asked(tmp_path, agents=("writer",)))
     assert beats() == [" writer"]
     install(target, asked(tmp_path, agents=("coo",)))
-    assert beats() == [" writer coo"]
+    assert beats() == [" coo writer"]
     remove(target, asked(tmp_path, agents=("writer",)))
     assert beats() == [" coo"]
     remove(target, asked(tmp_path, agents=("coo",)))
@@ -144,7 +148,7 @@ def test_each_agent_has_a_line_at_its_own_slots(commands: FakeSchedulers, proces
     for zone, of_clock in (("Asia/Shanghai", "0 9 * * 1-5"), ("UTC", "* * * * *")):
         (piece,) = target_of(wish, commands, processes, zone).wanted(wish, ())
         lines = [line.split(" /usr/bin/env ") for line in piece.text.splitlines() if "/usr/bin/env" in line]
-        fields = {line[1].split("--scheduled ")[1].split()[0]: line[0].split(" true >>")[0] for line in lines}
+        fields = {line[1].split("--scheduled ")[1].split()[0]: line[0].split(" [ -d ")[0] for line in lines}
         assert fields == {"coo": "10-59/15 * * * *", "odd": "* * * * *", "clock": of_clock}
 
 
@@ -269,3 +273,120 @@ def test_two_rosters_do_not_fight(commands: FakeSchedulers, processes: Path, tmp
     (block,) = find_blocks(commands.table or b"")
     assert block.note is not None
     assert block.note.roster == str(tmp_path / "b.yaml")
+
+
+def test_the_blocks_of_other_rosters_are_told_of(commands: FakeSchedulers, processes: Path, tmp_path: Path) -> None:
+    wishes = [
+        order(team(), style, agents, launch=make_launch(tmp_path / "state", roster=tmp_path / name))
+        for name, style, agents in (("a.yaml", Style.DUE, ()), ("b.yaml", Style.EACH, ("coo",)))
+    ]
+    for wish in wishes:
+        install(target_of(wish, commands, processes), wish)
+    seen = target_of(wishes[0], commands, processes)
+    seen.installed(wishes[0].launch)
+    assert seen.others() == (Other(tmp_path / "b.yaml", Standing(Style.EACH, ("coo",), watchdog=True)),)
+
+
+def test_an_assignment_that_came_above_the_block_is_a_difference_and_is_mended(
+    target: CrontabTarget, commands: FakeSchedulers, tmp_path: Path
+) -> None:
+    install(target, asked(tmp_path))
+    written = commands.table or b""
+    commands.put_table(b"SHELL=/usr/bin/fish\n" + written)
+    (piece,) = target.installed(asked(tmp_path).launch)
+    assert piece.text.endswith("# state: a SHELL=, CRON_TZ= or TZ= above counts for it\n")
+    install(target, asked(tmp_path))
+    assert commands.table == written + b"SHELL=/usr/bin/fish\n"
+    (piece,) = target.installed(asked(tmp_path).launch)
+    assert "# state:" not in piece.text
+
+
+def test_one_agent_of_two_hundred_can_be_taken_off(commands: FakeSchedulers, processes: Path, tmp_path: Path) -> None:
+    names = [f"agent-{number:03}" for number in range(200)]
+    roster = team(*(make_agent(name) for name in names), state=tmp_path / "state")
+    everybody, one = (
+        order(roster, agents=agents, launch=make_launch(tmp_path / "state")) for agents in ((), names[7:8])
+    )
+    target = target_of(everybody, commands, processes)
+    install(target, everybody)
+    assert remove(target, one) == []
+    lines = [line for line in (commands.table or b"").decode().splitlines() if " tick " in line]
+    assert len(lines) > 1
+    assert all(len(line.split(None, 5)[5]) <= LONGEST_COMMAND for line in lines)
+    beaten = [name for line in lines for name in line.partition("--scheduled ")[2].split()]
+    assert beaten == names[:7] + names[8:]
+    standing = target.standing(target.installed(one.launch))
+    assert standing == Standing(Style.DUE, tuple(beaten), watchdog=True)
+    assert [
+        step.verb for step in changes(target.installed(one.launch), target.without(one, target.installed(one.launch)))
+    ] == [Verb.KEEP]
+
+
+def test_what_is_taken_off_needs_no_room_and_makes_no_directory(
+    target: CrontabTarget, commands: FakeSchedulers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands.put_table(MINE)
+    install(target, asked(tmp_path))
+    pieces = target.installed(asked(tmp_path).launch)
+
+    def full(*words: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "state" / "backups"))
+
+    monkeypatch.setattr(crontab, "keep_copy", full)
+    (applied,) = target.apply(changes(pieces, ()))
+    assert (applied.error, commands.table) == ("", MINE)
+    assert (
+        applied.advice == f"no copy of the previous table was kept: {tmp_path}/state/backups: No space left on device"
+    )
+    (refused,) = target.apply(changes((), pieces))
+    assert "the crontab was not changed" in refused.error
+    assert refused.advice == "make room on that disk"
+
+
+def test_what_is_taken_off_makes_no_state_directory(
+    target: CrontabTarget, commands: FakeSchedulers, tmp_path: Path
+) -> None:
+    commands.put_table(MINE)
+    install(target, asked(tmp_path))
+    shutil.rmtree(tmp_path / "state")
+    pieces = target.installed(asked(tmp_path).launch)
+    (applied,) = target.apply(changes(pieces, ()))
+    assert (applied.error, commands.table) == ("", MINE)
+    assert "no copy of the previous table was kept" in applied.advice
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_logs_directory_that_is_gone_is_told_and_made_anew_where_nothing_else_changes(
+    target: CrontabTarget, tmp_path: Path
+) -> None:
+    install(target, asked(tmp_path))
+    shutil.rmtree(tmp_path / "state" / "log")
+    (told,) = target.remarks(target.installed(asked(tmp_path).launch))
+    assert told.startswith(f"there is no {tmp_path}/state/log, ")
+    assert install(target, asked(tmp_path)) == [f"made anew, for the logs: {tmp_path}/state/log"]
+    assert (tmp_path / "state" / "log").is_dir()
+    assert install(target, asked(tmp_path)) == []
+    assert target.remarks(target.installed(asked(tmp_path).launch)) == ()
+
+
+def test_that_nobody_reads_the_table_is_said_each_time(
+    commands: FakeSchedulers, processes: Path, tmp_path: Path
+) -> None:
+    (processes / "7" / "comm").write_text("bash\n")
+    target = target_of(asked(tmp_path), commands, processes)
+    assert target.remarks(target.installed(asked(tmp_path).launch)) == ()
+    for _ in range(2):
+        (told,) = install(target, asked(tmp_path))
+        assert told.startswith("no cron daemon runs on this machine")
+    (told,) = target.remarks(target.installed(asked(tmp_path).launch))
+    assert told.startswith("no cron daemon runs on this machine")
+
+
+def test_a_path_that_lacks_crontab_does_not_hide_it(
+    commands: FakeSchedulers, processes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = asked(tmp_path)
+    install(target_of(wish, commands, processes), wish)
+    monkeypatch.setattr(crontab, "USUAL_PLACES", (str(commands.folder), *os.defpath.split(os.pathsep)))
+    elsewhere = CrontabTarget(wish.roster, wish.launch, {"PATH": str(tmp_path)}, processes=processes)
+    assert elsewhere.standing(elsewhere.installed(wish.launch)) == Standing(Style.DUE, (), watchdog=True)

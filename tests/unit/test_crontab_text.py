@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from heartbeat.schedule.crontab import (
     block_text,
     command_text,
     find_blocks,
+    is_below_assignment,
+    portions,
     quoted,
     with_block,
     without_blocks,
@@ -127,8 +131,8 @@ def test_the_block_says_what_it_is() -> None:
         "with watchdog",
         "# Written by `heartbeat cron install`, which replaces it as a whole; `heartbeat cron remove` takes it off.",
         "# beats",
-        "* * * * * true >>/var/log/beats.log && exec >>/var/log/beats.log 2>&1; "
-        "/usr/bin/env PATH=/bin /opt/heartbeat tick",
+        "* * * * * [ -d /var/log ] || mkdir -m700 /var/log; "
+        "true >>/var/log/beats.log && exec >>/var/log/beats.log 2>&1; /usr/bin/env PATH=/bin /opt/heartbeat tick",
         f"# <<< heartbeat {ID} <<<",
     ]
 
@@ -235,6 +239,39 @@ def test_a_line_is_as_long_as_debians_cron_takes_and_no_longer() -> None:
 def test_bytes_count_and_not_characters() -> None:
     with pytest.raises(UsageError, match="bytes long"):
         block_text(ID, NOTE, [Job("beats", "* * * * *", ("工" * 400,), Path("/l"))])
+
+
+def test_a_logs_directory_that_is_gone_comes_back_but_not_the_one_above_it(tmp_path: Path) -> None:
+    log = tmp_path / "st ate" / "log" / "beats.log"
+    command = as_vixie(command_text(("echo", "beat"), log))
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, list(tmp_path.iterdir())) == ("beat\n", [])
+    log.parent.parent.mkdir()
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr, log.read_text()) == ("", "", "beat\n")
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+@given(st.lists(st.from_regex(r"[a-z]{1,12}", fullmatch=True), unique=True, max_size=40), st.integers(1, 60))
+def test_names_in_portions_are_the_names_and_every_portion_but_a_lone_one_fits(names: list[str], room: int) -> None:
+    def fits(portion: Sequence[str]) -> bool:
+        return len(" ".join(portion)) <= room
+
+    found = list(portions(names, fits))
+    assert [name for portion in found for name in portion] == names
+    assert all(fits(portion) or len(portion) == 1 for portion in found)
+    assert all(not fits((*before, after[0])) for before, after in pairwise(found))
+
+
+def test_a_block_knows_whether_something_above_counts_for_it() -> None:
+    for above, counts in (
+        (b"# SHELL=/bin/fish\nMAILTO=me\n", False),
+        (b"SHELL=/bin/fish\n", True),
+        (b"TZ=Asia/Tokyo\n", True),
+    ):
+        table = above + BLOCK.encode() + b"CRON_TZ=UTC\n"
+        (block,) = find_blocks(table)
+        assert is_below_assignment(table, block) == counts
 
 
 def test_a_log_that_cannot_be_opened_does_not_keep_the_command_from_starting(tmp_path: Path) -> None:

@@ -55,3 +55,19 @@ def test_everything_is_as_before_afterwards() -> None:
     assert [signal.getsignal(number) for number in NUMBERS] == before
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_terminal_that_goes_ends_us_unless_SIGHUP_was_ignored_before(
+    ignored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    there = iter((True, False))
+    monkeypatch.setattr("heartbeat.daemon.orders._has_terminal", lambda: next(there))
+    try:
+        with Signals() as orders:
+            raise_in_this_process(signal.SIGHUP)
+            assert (orders.stopping, orders.take_reload()) == (("", True) if ignored else ("SIGHUP", False))
+        assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from heartbeat.attempt import Cause, Failure, Life, Outcome
 from heartbeat.daemon.agenda import LOOK_AT_TURNS, Beat, Follow, Jitter, Moment, Wait, next_step
-from heartbeat.daemon.loop import Loaded
+from heartbeat.daemon.surroundings import Loaded
 from heartbeat.daemon.turns import followed
 from heartbeat.deadline import Deadline
 from heartbeat.roster.model import Operator

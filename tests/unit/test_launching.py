@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from heartbeat.errors import UsageError
-from heartbeat.install.launching import bare_environment, prepare, rehearse
+from heartbeat.install.launching import bare_environment, prepare, rehearse, unset_variables
 from heartbeat.roster.load import load_roster
 from heartbeat.roster.model import Roster
 from heartbeat.schedule.launch import Launch
@@ -177,6 +177,26 @@ def test_names_that_are_set_here_only_are_told_without_their_values(tmp_path: Pa
     assert "OPENCLAW" not in told
 
 
+def test_a_variable_for_pings_or_messages_that_is_set_nowhere_is_told(tmp_path: Path) -> None:
+    roster = team(
+        extra={"watchdog": {"ping_url_env": "HC_WATCHDOG", "beats_ping_url_env": "HC_BEATS"}},
+        channels={"ops": {"kind": "feishu", "url_env": "FEISHU"}},
+    )
+    assert unset_variables(roster, {"HC_BEATS": "https://hc/1", "FEISHU": " "}) == ("FEISHU", "HC_WATCHDOG")
+    (tmp_path / "agents.yaml").write_text(
+        "watchdog: {ping_url_env: HC_WATCHDOG}\nagents: {coo: {class: high_frequency, notify: [self]}}\n"
+    )
+    read = load_roster(tmp_path / "agents.yaml", {})
+    launch = Launch((sys.executable, "-m", "heartbeat"), read.path, Path("/s"), "/usr/bin:/bin")
+    (told,) = rehearse(launch, read, {"HOME": HOME})
+    assert told == (
+        "set nowhere, so that nothing is pinged or told by it: HC_WATCHDOG; put it into an environment file "
+        "(--env-file)"
+    )
+    (told,) = rehearse(launch, read, {"HOME": HOME, "HC_WATCHDOG": "https://hc/1"})
+    assert told.startswith("set here, and not for a scheduled beat: HC_WATCHDOG; ")
+
+
 def test_a_roster_that_a_scheduler_could_not_read_is_refused(tmp_path: Path) -> None:
     environment = {"HOME": HOME, "SERVER": "http://localhost:2"}
     with pytest.raises(UsageError, match=r"(?s)the roster has mistakes.*SERVER is not set") as caught:
@@ -204,3 +224,22 @@ def test_a_program_that_does_not_start_from_elsewhere_is_refused(tmp_path: Path)
 def load_roster_of(folder: Path) -> Roster:
     (folder / "agents.yaml").write_text("agents: {coo: {class: high_frequency, notify: [self]}}\n")
     return load_roster(folder / "agents.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("state", "apart"),
+    [
+        ("/srv/state", "heartbeat/watchdog"),
+        ("STATE/heartbeat/state", "heartbeat/watchdog"),
+        ("STATE/heartbeat", "heartbeat-watchdog"),
+        ("STATE/heartbeat/watchdog", "heartbeat-watchdog"),
+        ("STATE", "heartbeat-watchdog"),
+    ],
+)
+def test_the_watchdogs_log_is_not_below_the_state_wherever_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, apart: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    launch = prepare(TEAM, Path(state.replace("STATE", str(tmp_path))), {"PATH": "/bin"}, None).launch
+    assert launch.apart is not None
+    assert launch.apart.parent == tmp_path / apart

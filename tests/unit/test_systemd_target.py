@@ -98,9 +98,11 @@ def test_a_timer_that_somebody_switched_off_is_a_difference_and_is_mended(
 ) -> None:
     target = target_of(commands, units)
     install(target, order())
-    (commands.folder / "on" / "heartbeat.timer").unlink()
+    for switch in ("on", "enabled"):
+        (commands.folder / switch / "heartbeat.timer").unlink()
     (off,) = [piece for piece in target.installed(make_launch()) if piece.name == "heartbeat.timer"]
     assert off.text.endswith("\n# state: disabled, not running\n")
+    assert off.stopped
     install(target, order())
     assert "heartbeat.timer" in commands.running
     assert verbs(target, order()) == {Verb.KEEP}
@@ -186,7 +188,7 @@ def test_without_systemctl_it_is_the_same(tmp_path: Path, units: Path) -> None:
 
 
 def test_a_unit_that_does_not_start_is_said_in_systemctls_words(commands: FakeSchedulers, units: Path) -> None:
-    commands.set("fails.to.start")
+    commands.set("fails.to.start", "heartbeat.timer")
     errors = [each.error for each in install(target_of(commands, units), order(watchdog=False)) if each.error]
     assert errors == [f"{units}/heartbeat.timer is written, and not started: Job for heartbeat.timer failed."]
 
@@ -295,5 +297,5 @@ def test_two_stems_taken_by_others_is_refused(commands: FakeSchedulers, units: P
     units.mkdir(parents=True)
     for stem in ("heartbeat", f"heartbeat-{id_of(ROSTER)}"):
         (units / f"{stem}.service").write_text("[Service]\n")
-    with pytest.raises(UsageError, match="holds units called heartbeat-"):
+    with pytest.raises(UsageError, match=r"holds units called heartbeat\.\* and heartbeat-"):
         target_of(commands, units).wanted(order(), ())
