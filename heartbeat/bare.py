@@ -17,6 +17,7 @@ from typing import Any
 from heartbeat.doctor import Check, Level
 from heartbeat.errors import Exit, HeartbeatError, UsageError
 from heartbeat.install.crontab import CrontabTarget
+from heartbeat.install.launching import unset_variables
 from heartbeat.install.standing import AbsentError
 from heartbeat.roster.environment import read_environment
 from heartbeat.roster.model import Roster
@@ -152,10 +153,20 @@ def examine_there(
     values = _values(start)
     differences = (
         *start.remarks,
-        *_other_state(str(state), str(told.get("state"))),
+        *_other_state(str(state), str(told.get("state")), roster, environment),
         *compare(here, there, roster, environment, {**values, **given, **start.variables}),
+        *_unset(roster, {**values, **given, **start.variables}),
     )
     return Bare(start, there, differences)
+
+
+def _unset(roster: Roster, bare: Mapping[str, str]) -> Iterator[Check]:
+    """What the doctor does not miss, here or there: it pings nobody."""
+    names = unset_variables(roster, bare)
+    if names:
+        told = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not set there, so that nothing is pinged or "
+        file = "put it into the environment file (--env-file), and `heartbeat cron install` names that file"
+        yield Check(AREA, "variables", Level.WARNING, f"{told}told by it", file)
 
 
 def _values(start: Start) -> Mapping[str, str]:
@@ -203,10 +214,16 @@ def _checks(document: Mapping[str, Any]) -> Iterator[Check]:
             yield Check(str(row.get("area")), str(row.get("subject")), Level(row["level"]), *texts)
 
 
-def _other_state(here: str, there: str) -> Iterator[Check]:
-    if here != there:
-        told = f"another state directory under cron: {there}, here {here}; you would not see what the beats do"
-        yield Check(AREA, "state", Level.FAILED, told, "name it in the roster (`state:`), so that all share one")
+def _other_state(here: str, there: str, roster: Roster, environment: Mapping[str, str]) -> Iterator[Check]:
+    if here == there:
+        return
+    told = f"another state directory under cron: {there}, here {here}; you would not see what the beats do"
+    advice = "name it in the roster (`state:`), so that all share one"
+    if environment.get("HEARTBEAT_HOME"):
+        advice = "HEARTBEAT_HOME decides it here, and not there: name that directory in the roster (`state:`)"
+    elif roster.state is not None:
+        advice = "the roster's `state:` means another directory there (`~` is another home): write the whole path"
+    yield Check(AREA, "state", Level.FAILED, told, advice)
 
 
 def compare(

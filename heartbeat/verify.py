@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from heartbeat.errors import Exit
+from heartbeat.plural import counted
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.slots import next_slot
 from heartbeat.store.port import Receipt
+from heartbeat.systems.base import ReadStatus
 from heartbeat.watch.records import Records
 
 SLACK = timedelta(seconds=60)
@@ -23,6 +26,11 @@ _POLL = 2.0
 """Seconds between two looks while somebody is due."""
 _LONGEST_WAIT = 30.0
 """Seconds after which the clock is read again, however far the next slot is: it may be set meanwhile."""
+
+
+_UNREAD = (ReadStatus.FAILED.value, ReadStatus.PARTIAL.value)
+_DISABLED = ReadStatus.DISABLED.value
+_MULTICA = "multica"
 
 
 class Result(StrEnum):
@@ -38,13 +46,21 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One agent's next slot, and what answered it. `problems` say what is wrong with a gap, or why nothing is known."""
+    """One agent's next slot, and what answered it. `problems` say what is wrong with a gap, or why nothing is known;
+    `notes` what the beat did not read and holds nothing of this agent."""
 
     agent: str
     slot: datetime
     result: Result
     receipt: Receipt | None = None
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> Mapping[str, str]:
+        """Name to status of every source, as the beat read them; empty where none came."""
+        sources = () if self.receipt is None else self.receipt.sources
+        return {str(source.get("name")): str(source.get("status")) for source in sources}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +83,21 @@ class Verified:
         return Exit.INCOMPLETE if Result.UNKNOWN in results else Exit.OK
 
     @property
+    def unused(self) -> tuple[str, ...]:
+        """The sources of which no beat found anything, so that nothing was read there."""
+        told = [each.read for each in self.rounds if each.read]
+        names = dict.fromkeys(name for read in told for name in read)
+        return tuple(name for name in names if all(read.get(name, _DISABLED) == _DISABLED for read in told))
+
+    @property
     def verdict(self) -> str:
         """The result in one line."""
         told = {
             result: [each.agent for each in self.rounds if each.result is result]
             for result in (Result.GAP, Result.UNKNOWN)
         }
-        parts = [f"{sum(each.result is Result.BEAT for each in self.rounds)} of {len(self.rounds)} agents beat"]
+        beaten = sum(each.result is Result.BEAT for each in self.rounds)
+        parts = [f"{beaten} of {counted(len(self.rounds), 'agent')} beat"]
         parts += [f"{result.value}: {', '.join(agents)}" for result, agents in told.items() if agents]
         word = {Exit.OK: "OK", Exit.FOUND: "FOUND"}.get(self.code, "UNKNOWN")
         return f"{word}: {'; '.join(parts)}"
@@ -137,8 +161,8 @@ def _round(
     agent: Agent, slot: datetime, receipt: Receipt | None, records: Records, now: datetime, grace: timedelta
 ) -> Round:
     if receipt is not None:
-        problems = tuple(_problems(agent, receipt))
-        return Round(agent.id, slot, Result.GAP if problems else Result.BEAT, receipt, problems)
+        problems, notes = tuple(_problems(agent, receipt)), tuple(_notes(agent, receipt))
+        return Round(agent.id, slot, Result.GAP if problems else Result.BEAT, receipt, problems, notes)
     if records.trouble:
         return Round(agent.id, slot, Result.UNKNOWN, problems=(records.trouble,))
     if now < slot + grace:
@@ -152,10 +176,33 @@ def _problems(agent: Agent, receipt: Receipt) -> Iterator[str]:
     elif not receipt.sources:
         yield "the beat read no source"
     for source in receipt.sources:
-        if source.get("status") in ("failed", "partial") and _concerns(agent, str(source.get("name"))):
-            yield f"{source.get('name')} {source.get('status')}: {source.get('message') or source.get('kind')}"
+        if source.get("status") in _UNREAD and _concerns(agent, source):
+            yield _told(source)
+        elif source.get("status") == _DISABLED and _is_bound(agent, str(source.get("name"))):
+            yield (
+                f"{source.get('name')} was not read: the roster gives {agent.id} an id there, and the beat found "
+                f"nothing of it ({source.get('message') or source.get('kind')}); `heartbeat doctor --cron` tries it as "
+                "beats do"
+            )
 
 
-def _concerns(agent: Agent, source: str) -> bool:
-    """An agent without a Multica id has no Multica source (rule R3)."""
-    return source != "multica" or agent.multica_id is not None
+def _notes(agent: Agent, receipt: Receipt) -> Iterator[str]:
+    for source in receipt.sources:
+        if source.get("status") in _UNREAD and not _concerns(agent, source):
+            yield f"no part of {agent.id}'s: {_told(source)}"
+
+
+def _told(source: Mapping[str, Any]) -> str:
+    return f"{source.get('name')} {source.get('status')}: {source.get('message') or source.get('kind')}"
+
+
+def _concerns(agent: Agent, source: Mapping[str, Any]) -> bool:
+    """Whether what was not read may hold anything of this agent. One without a Multica id has no Multica source (rule
+    R3); a source that keeps a part for each agent tells whose is missing."""
+    whose = source.get("agents") or ()
+    return (source.get("name") != _MULTICA or agent.multica_id is not None) and (not whose or agent.id in whose)
+
+
+def _is_bound(agent: Agent, source: str) -> bool:
+    """Whether the roster says that this agent has work there, so that nothing read is not nothing to do."""
+    return source == _MULTICA and agent.multica_id is not None

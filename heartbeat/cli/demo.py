@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,18 +136,45 @@ _COLOURS = {"fault": "red", "write": "yellow", "message": "yellow"}
 
 
 def _unpack(home: Path) -> None:
-    """Copy the packaged sample; refuses a directory that holds something else."""
+    """Copy the packaged sample, whole or not at all; refuses a directory that holds something else."""
     from importlib.resources import as_file, files
 
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise CannotWriteError(f"{home} is not an empty directory", advice="name one that does not exist yet")
-    from shutil import copytree
-
+    there = home.exists()
     with as_file(files("heartbeat.sample") / "demo") as packaged:
         try:
-            copytree(packaged, home, dirs_exist_ok=True)
-        except OSError as error:
-            raise CannotWriteError(f"{home}: {error.strerror or error}", advice="name another directory") from error
+            _copy(packaged, home)
+        except BaseException as error:
+            _take_away(home, keep=there)
+            if not isinstance(error, OSError):
+                raise
+            told = f"{error.filename or home}: cannot be written: {error.strerror or error}; nothing was kept"
+            raise CannotWriteError(told, advice=_NO_PLACE) from error
+
+
+_NO_PLACE = "make room there, or name a directory on another disk in which you may write"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A directory with all that is in it, none of which is there yet. Raises OSError at the first that fails."""
+    target.mkdir(parents=True, exist_ok=True)
+    for each in sorted(source.iterdir()):
+        if each.is_dir():
+            _copy(each, target / each.name)
+        else:
+            (target / each.name).write_bytes(each.read_bytes())
+
+
+def _take_away(home: Path, *, keep: bool) -> None:
+    """What was copied; the directory itself too unless it was there before."""
+    from shutil import rmtree
+
+    with suppress(OSError):
+        for each in sorted(home.iterdir()):
+            rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink()
+        if not keep:
+            home.rmdir()
 
 
 def _say_how_to_go_on(into: Path | None) -> None:

@@ -10,7 +10,7 @@ from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
 from heartbeat.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rich.table import Table
 
@@ -34,16 +34,24 @@ def doctor(
             "--accept-loss", metavar="NAME", help="You, NAME, have seen that memory was lost: go on without it."
         ),
     ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="This roster has taken the place of the one whose state this is.")
+    ] = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Try every transport, check versions, files and state. Exit 1 when something in use does not work."""
     from heartbeat import doctor as examination
+    from heartbeat.cli.health import watching_of
     from heartbeat.render import command_line
 
     session = Session(context, roster)
     if accept_loss is not None:
         _accept(session, accept_loss)
+        return
+
+    if adopt:
+        _adopt(session)
         return
 
     def open_store() -> Store:
@@ -56,6 +64,8 @@ def doctor(
         session.environment,
         session.state,
         open_store,
+        launch=lambda: session.preparation().launch,
+        watching=lambda: watching_of(session),
         command=command_line(session.roster_option()),
         patience=timeout,
         on_progress=progress,
@@ -68,7 +78,7 @@ def doctor(
     else:
         _print_table(found, session)
         if bare is not None:
-            _print_bare(bare)
+            _print_bare(bare, session.roster.agents)
     if examination.worst((*checks, *(bare.differences if bare else ()))) is examination.Level.FAILED:
         raise typer.Exit(Exit.FOUND)
 
@@ -87,6 +97,15 @@ def _accept(session: Session, name: str) -> None:
     with session.store(read_only=False) as store:
         accepted = store.accept_tombstone(name.strip(), session.now())
     typer.echo(f"accepted by {name.strip()}: {accepted.reason}" if accepted else "nothing was lost; nothing to accept")
+
+
+def _adopt(session: Session) -> None:
+    from heartbeat.belonging import adopt
+
+    with session.store(read_only=False, adopting=True) as store:
+        before = adopt(store, session.roster, session.now())
+    told = "no other roster was at home there" if before is None else f"it was the memory of {before.path}"
+    typer.echo(f"{session.state} is the memory of {session.roster.path} from now on; {told}")
 
 
 def _print_json(found: Examination, roster: str, state: str, bare: Bare | None) -> None:
@@ -124,12 +143,12 @@ def _print_table(found: Examination, session: Session) -> None:
     out = tables.console()
     out.print(tables.cell(f"roster {session.roster.path}", "dim"))
     out.print(tables.cell(f"state  {session.state}", "dim"))
-    out.print(_table(found.checks))
+    out.print(_table(found.checks, session.roster.agents))
     out.print()
     out.print(tables.level_line(found.degradation), soft_wrap=True)
 
 
-def _print_bare(bare: Bare) -> None:
+def _print_bare(bare: Bare, team: Collection[str]) -> None:
     from heartbeat.cli import tables
 
     out = tables.console()
@@ -137,20 +156,27 @@ def _print_bare(bare: Bare) -> None:
     origin = "as the crontab has it" if bare.start.installed else "as `heartbeat cron install` would write it"
     out.print(tables.cell(f"Under cron ({origin})", "bold"))
     if bare.differences:
-        out.print(_table(bare.differences))
+        out.print(_table(bare.differences, team))
     if bare.checks and not any(check.level.value in ("warning", "failed") for check in bare.differences):
         out.print(tables.cell("  what works here works there"))
 
 
-def _table(checks: Sequence[Check]) -> Table:
+def _table(checks: Sequence[Check], team: Collection[str]) -> Table:
+    """Worst first; what is said of several agents once, with their names."""
     from heartbeat.cli import tables
+    from heartbeat.doctor.summary import summary
+    from heartbeat.plural import counted
 
     colours = {"ok": "green", "note": "dim", "warning": "yellow", "failed": "bold red"}
     table = tables.grid({"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
-    for check in checks:
+    for remark in summary(checks, team):
+        check, about = remark.check, remark.check.area
         told = tables.cell(check.message)
+        if remark.is_shared:
+            about = counted(len(remark.agents), "agent")
+            told.append("\n").append_text(tables.cell(", ".join(remark.agents)))
         if check.advice:
             told.append("\n").append_text(tables.cell(check.advice, "dim"))
         level = tables.cell(check.level.value, colours[check.level.value])
-        table.add_row("", tables.cell(check.area), tables.cell(check.subject), level, told)
+        table.add_row("", tables.cell(about), tables.cell(check.subject), level, told)
     return table

@@ -9,13 +9,15 @@ import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain
 from heartbeat.errors import Exit
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from heartbeat.deep import Deep
     from heartbeat.roster.model import Agent, Roster
     from heartbeat.watch.health import Health
-    from heartbeat.watch.overall import Check
+    from heartbeat.watch.overall import Check, Watching
     from heartbeat.watch.records import Records, SourceRecord
 
 SCHEMA = "heartbeat.health/1"
@@ -38,6 +40,9 @@ Show = Callable[["datetime"], str]
 def health(
     context: typer.Context,
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="Only this agent.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Ask OpenClaw too: do the agents still read what was rendered? 10 s at most.")
+    ] = False,
     json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
@@ -52,16 +57,18 @@ def health(
     records = read(session.state, session.roster.agents, now)
     team = healths_of(session, records, now)
     shown = [each for each in team if each.agent in {one.id for one in asked}]
+    watching = watching_of(session) if agent is None else None
+    asking = _deep(session, asked) if deep else None
     if json_output:
         from heartbeat.cli import documents
 
-        view = _View(records, shown, team, session.roster, whole=agent is None, show=to_text)
+        view = _View(records, shown, team, session.roster, watching, asking, show=to_text)
         documents.write(_document(view, session))
         if view.code is not Exit.OK:
             complain(view.verdict)
     else:
         show = local_in(session.roster.timezone)
-        view = _View(records, shown, team, session.roster, whole=agent is None, show=show)
+        view = _View(records, shown, team, session.roster, watching, asking, show=show)
         _print(view)
     raise typer.Exit(view.code)
 
@@ -72,7 +79,9 @@ def healths_of(session: Session, records: Records, now: datetime) -> list[Health
     from heartbeat.watch.judgement import grace_of
 
     roster = session.roster
-    since = _known_since(session)
+    known = _known_since(session)
+    # What memory lost cannot be held against anybody.
+    since = known if known is None or records.lost is None else max(known, min(records.lost.at, now))
 
     def expected(agent: Agent) -> Expected:
         return Expected(agent.id, agent.policy, roster.timezone, grace_of(roster), since)
@@ -80,11 +89,30 @@ def healths_of(session: Session, records: Records, now: datetime) -> list[Health
     return [health(expected(agent), records.record(agent.id), now) for agent in roster.agents.values()]
 
 
+def _deep(session: Session, team: Sequence[Agent]) -> Deep:
+    """Whether the agents still read what was rendered; the only part of health that asks anybody."""
+    from heartbeat.deep import look
+    from heartbeat.render import command_line
+
+    command = command_line(session.roster_option())
+    return look(session.roster, team, session.environment, session.state, command=command)
+
+
 def local_in(zone: str) -> Show:
     """Writes instants as the roster's people read them."""
     from heartbeat.cli import tables
 
     return lambda instant: tables.local(instant, zone)
+
+
+def watching_of(session: Session) -> Watching:
+    """What the watchdog has left in its notebook, wherever that lies."""
+    from heartbeat.cli.session import name_of
+    from heartbeat.watch.notebook import Shelf, places
+    from heartbeat.watch.overall import Watching
+
+    book, _ = Shelf(places(session.environment), name_of(session.roster.path)).read()
+    return Watching(book.alarms.looked_at, book.state)
 
 
 def _known_since(session: Session) -> datetime | None:
@@ -108,8 +136,9 @@ class _View:
         healths: Sequence[Health],
         team: Sequence[Health],
         roster: Roster,
+        watching: Watching | None,
+        deep: Deep | None,
         *,
-        whole: bool,
         show: Show,
     ) -> None:
         from heartbeat.watch import overall
@@ -117,15 +146,19 @@ class _View:
         self.records = records
         self.healths = healths
         self.show = show
-        # Of one agent the outbox and the sources are not asked about.
-        self.checks: tuple[Check, ...] = overall.checks(records, team, show) if whole else ()
-        starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
-        self.degradation = overall.level(records, starts_turns=starts_turns)
+        # Of one agent the outbox, the sources and the watchdog are not asked about.
+        whole = watching is not None
+        self.checks: tuple[Check, ...] = overall.checks(records, team, show, watching) if whole else ()
+        self.deep = deep
+        self.rows = (*self.checks, *(deep.rows if deep else ()))
+        dispatch = frozenset(agent.policy.dispatch for agent in roster.agents.values())
+        self.not_begun = overall.not_begun(records, team)
+        self.degradation = None if self.not_begun else overall.level(records, dispatch=dispatch)
         down = {each.agent for each in healths if each.status.value == "down"}
         self.causes = causes_of(down, team, records, show)
-        known = records.exists and not records.trouble
-        bad = overall.failing(healths, self.checks)
-        self.code = Exit.INCOMPLETE if not known else Exit.FOUND if bad else Exit.OK
+        readable = records.exists and not records.trouble
+        bad = overall.failing(healths, self.rows)
+        self.code = Exit.FOUND if readable and bad else Exit.OK if readable and not self.not_begun else Exit.INCOMPLETE
         self.verdict = self._verdict()
 
     def _verdict(self) -> str:
@@ -137,11 +170,12 @@ class _View:
             return f"UNKNOWN: {records.trouble}"
         if not records.exists:
             return f"UNKNOWN: there is no state in {records.state}: no beat has ever run there"
-        word = "FOUND" if self.code is Exit.FOUND else "OK"
-        failed = [check.name for check in self.checks if check.level is overall.Level.FAILED]
+        word = {Exit.FOUND: "FOUND", Exit.OK: "OK"}.get(self.code, "UNKNOWN")
+        failed = list(dict.fromkeys(check.name for check in self.rows if check.level is overall.Level.FAILED))
         named = [each.agent for each in self.healths if each.status.value in ("down", "failing")]
-        told = ", ".join((*named, *failed))
-        return f"{word}: {overall.line(self.healths)}" + (f": {told}" if told else "")
+        told = (f": {', '.join(named)}" if named else "") + (f"; failed: {', '.join(failed)}" if failed else "")
+        begun = f"never beaten yet, so that nothing is known: {overall.NOT_BEGUN}; " if self.not_begun else ""
+        return f"{word}: {begun}{overall.line(self.healths)}{told}"
 
 
 def causes_of(
@@ -180,7 +214,7 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
         "generated_at": to_text(records.at),
         "exit_code": int(view.code),
         "verdict": view.verdict,
-        **documents.level(view.degradation),
+        **(documents.level(view.degradation) if view.degradation else {"level": None, "level_reasons": []}),
         "roster": str(session.roster.path),
         "state": {
             "path": str(records.state),
@@ -198,7 +232,7 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
         "sources": [_source_document(source) for source in records.sources],
         "turns": {
             "unfinished": len(records.turns),
-            "overdue": [each.id for each in overdue(records.turns, records.at)],
+            "overdue": [each.id for each in overdue(records.turns, records.at, records.uptime)],
             "letters": len(records.letters),
             "exhausted": [each.id for each in exhausted(records.letters)],
         },
@@ -207,11 +241,15 @@ def _document(view: _View, session: Session) -> dict[str, Any]:
             "dead": records.outbox.dead,
             "overdue_since": _stamp(records.outbox.overdue_since),
         },
-        "checks": [
-            {"name": check.name, "level": check.level.value, "message": check.message, "advice": check.advice}
-            for check in view.checks
-        ],
+        "checks": [_check_document(check) for check in view.checks],
+        "deep": None
+        if view.deep is None
+        else {"version": view.deep.version, "rows": [_check_document(row) for row in view.deep.rows]},
     }
+
+
+def _check_document(check: Check) -> dict[str, str]:
+    return {"name": check.name, "level": check.level.value, "message": check.message, "advice": check.advice}
 
 
 def agent_document(found: Health, cause: tuple[str, str] | None = None) -> dict[str, Any]:
@@ -269,7 +307,7 @@ def _print(view: _View) -> None:
     from heartbeat.cli import tables
 
     out = tables.console()
-    records = view.records
+    records, checks = view.records, list(view.rows)
     if records.trouble:
         out.print(tables.cell(f"cannot be read: {records.trouble}", "bold red"), soft_wrap=True)
         out.print(tables.cell(f"  {records.advice}", "dim"), soft_wrap=True)
@@ -278,20 +316,33 @@ def _print(view: _View) -> None:
         out.print(tables.cell(f"there is no state in {records.state}", "bold red"), soft_wrap=True)
         out.print(tables.cell(f"  {advice}", "dim"), soft_wrap=True)
     else:
+        # Lost memory explains what is said of the agents.
+        first = [check for check in view.rows if check.name == "state"] if records.lost is not None else []
+        if first:
+            out.print(_checks_table(first))
+            out.print()
         out.print(_agents_table(view))
-    if view.checks:
-        table = tables.grid({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
-        for check in view.checks:
-            told = tables.cell(check.message)
-            if check.advice:
-                told.append("\n").append_text(tables.cell(check.advice, "dim"))
-            level = tables.cell(check.level.value, _COLOURS[check.level.value])
-            table.add_row("", tables.cell(check.name), level, told)
+        checks = [check for check in view.rows if check not in first]
+    if checks:
         out.print()
-        out.print(table)
+        out.print(_checks_table(checks))
     out.print()
-    out.print(tables.level_line(view.degradation), soft_wrap=True)
+    if view.degradation is not None:
+        out.print(tables.level_line(view.degradation), soft_wrap=True)
     out.print(tables.cell(view.verdict, "bold"), soft_wrap=True)
+
+
+def _checks_table(checks: Sequence[Check]) -> Any:
+    from heartbeat.cli import tables
+
+    table = tables.grid({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"})
+    for check in checks:
+        told = tables.cell(check.message)
+        if check.advice:
+            told.append("\n").append_text(tables.cell(check.advice, "dim"))
+        level = tables.cell(check.level.value, _COLOURS[check.level.value])
+        table.add_row("", tables.cell(check.name), level, told)
+    return table
 
 
 def _agents_table(view: _View) -> Any:
@@ -316,7 +367,7 @@ def _notes(found: Health) -> list[str]:
 
     notes = []
     if found.missed:
-        slots = "1 slot" if found.missed == 1 else f"{found.missed} slots"
+        slots = counted(found.missed, "slot")
         notes.append(f"missed {slots} in the last day")
     if found.lateness is not None and found.lateness.total_seconds() > _LATE:
         notes.append(f"its last beat began {format_duration(found.lateness)} late")

@@ -170,7 +170,7 @@ def _survey(
                 complain(f"{seen.failure} (the files were checked; whether OpenClaw has another text is not known)")
         version = seen.version if seen else None
         by_agent = {plan.agent_id: plan for plan in files}
-        return version, survey(team, by_agent, seen, version, session.environment, command=command)
+        return version, survey(team, by_agent, seen, version, session.environment, command=command, state=session.state)
 
 
 def _print_prompt(session: Session, agent: Agent, template: Path | None, command: str, in_json: bool) -> None:

@@ -66,7 +66,7 @@ _DONE = {
 _TOLD_BY_PLANS = frozenset({"file-differs", "file-taken"})
 """Remarks whose matter `--check` tells with the file itself."""
 
-_DIFFERENCES = frozenset({"two-texts", "scratch-differs"})
+_DIFFERENCES = frozenset({"two-texts", "scratch-differs", "scratch-overwritten"})
 """Remarks that mean that something is not as the roster and the template give it."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain, progress
 from heartbeat.errors import Exit, UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,9 +53,8 @@ def verify(
     longest = _duration(timeout)
     due = rounds.slots(session.roster, team, session.now())
     if due:
-        progress(
-            f"waiting for {len(due)} agents, the last slot is at {_local(session, max(due.values()))}; Ctrl-C ends it"
-        )
+        last = _local(session, max(due.values()))
+        progress(f"waiting for {counted(len(due), 'agent')}, the last slot is at {last}; Ctrl-C ends it")
     found = rounds.verify(
         session.roster,
         team,
@@ -115,6 +116,7 @@ def _document(found: Verified, causes: dict[str, tuple[str, str]]) -> dict[str, 
         "exit_code": int(found.code),
         "verdict": found.verdict,
         "state": str(found.records.state),
+        "unused": list(found.unused),
         "agents": [_round_document(each, causes.get(each.agent)) for each in found.rounds],
     }
 
@@ -137,9 +139,8 @@ def _round_document(found: Round, cause: tuple[str, str] | None) -> dict[str, An
         "lateness_seconds": None if late is None else round(late.total_seconds(), 3),
         "host": None if receipt is None else receipt.host,
         "pid": None if receipt is None else receipt.pid,
-        "sources": {}
-        if receipt is None
-        else {str(source.get("name")): str(source.get("status")) for source in receipt.sources},
+        "sources": dict(found.read),
+        "notes": list(found.notes),
     }
 
 
@@ -154,7 +155,7 @@ def _print(session: Session, found: Verified, causes: dict[str, tuple[str, str]]
     table = tables.grid(fixed, fixed, fixed, {"overflow": "fold"})
     for each in found.rounds:
         said = tables.cell(_beat(each) if each.receipt is not None else "")
-        for note in (*each.problems, *causes.get(each.agent, ())):
+        for note in (*each.problems, *causes.get(each.agent, ()), *each.notes, *_read(each)):
             said.append("\n" if said.plain else "").append_text(tables.cell(note, "dim"))
         result = tables.cell(each.result.value, _COLOURS[each.result.value])
         table.add_row("", tables.cell(each.agent), result, tables.cell(_local(session, each.slot), "dim"), said)
@@ -164,7 +165,22 @@ def _print(session: Session, found: Verified, causes: dict[str, tuple[str, str]]
     if found.interrupted:
         out.print(tables.cell("interrupted: the others were not waited for", "yellow"))
     out.print()
+    if found.unused:
+        told = f"not used: {', '.join(found.unused)} (nothing found; `heartbeat doctor --cron` tries it as beats do)"
+        out.print(tables.cell(told, "dim"), soft_wrap=True)
     out.print(tables.cell(found.verdict, "bold"), soft_wrap=True)
+
+
+def _read(found: Round) -> Iterator[str]:
+    """Which sources the beat read, by how much of them."""
+    names: dict[str, list[str]] = {}
+    for name, status in found.read.items():
+        names.setdefault(status, []).append(name)
+    if names:
+        yield "; ".join(f"{_WORDS.get(status, status)}: {', '.join(sources)}" for status, sources in names.items())
+
+
+_WORDS = {"complete": "read", "disabled": "not in use"}
 
 
 def _beat(found: Round) -> str:

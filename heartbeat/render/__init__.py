@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
-from heartbeat.render.confined import Limits
-from heartbeat.render.files import (
-    DIFFERS,
-    RenderResult,
-    RenderState,
-    Written,
-    plan_render,
-    render_agent,
-    render_blocks,
-    write,
-)
-from heartbeat.render.template import default_template
-from heartbeat.render.values import KNOWN, command_line
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heartbeat.render.confined import Limits
+    from heartbeat.render.files import (
+        DIFFERS,
+        RenderResult,
+        RenderState,
+        Written,
+        plan_render,
+        render_agent,
+        render_blocks,
+        write,
+    )
+    from heartbeat.render.template import default_template
+    from heartbeat.render.values import KNOWN, command_line
 
 __all__ = [
     "DIFFERS",
@@ -34,3 +38,18 @@ __all__ = [
     "render_blocks",
     "write",
 ]
+
+_MODULE_OF = {
+    **dict.fromkeys(("KNOWN", "command_line"), "values"),
+    **dict.fromkeys(("DIFFERS", "RenderResult", "RenderState", "Written"), "files"),
+    **dict.fromkeys(("plan_render", "render_agent", "render_blocks", "write"), "files"),
+    "Limits": "confined",
+    "default_template": "template",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What stands in `__all__`, from its module: a beat needs `values` alone, and templates take long to import."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

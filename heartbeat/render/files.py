@@ -6,6 +6,7 @@ A file is read as bytes and replaced as a whole: a temporary file beside it, fsy
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -264,7 +265,13 @@ def _place(agent: Agent, out: Path | None) -> tuple[Path, bool]:
         return _look_for_place(agent, out)
     except OSError as error:
         path = _nominal_path(agent, out)
-        raise CannotWriteError(f"{path}: cannot be reached: {error.strerror}", advice=advice_for(error)) from error
+        raise CannotWriteError(f"{path}: cannot be reached: {error.strerror}", advice=_advice_for(error)) from error
+
+
+def _advice_for(error: OSError) -> str:
+    """A directory that is not to be written to need not be the one."""
+    elsewhere = "; or use --out DIR" if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else ""
+    return f"{advice_for(error)}{elsewhere}"
 
 
 def _look_for_place(agent: Agent, out: Path | None) -> tuple[Path, bool]:
@@ -352,6 +359,6 @@ def write(result: RenderResult) -> Written:
             raise
     except OSError as error:
         raise CannotWriteError(
-            f"{result.path}: cannot be written: {error.strerror or error}", advice=advice_for(error)
+            f"{result.path}: cannot be written: {error.strerror or error}", advice=_advice_for(error)
         ) from error
     return Written(result.path, changed=True, backup=backup)

@@ -118,12 +118,14 @@ def _take_after(path: Path, descriptor: int) -> None:
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
+_AS_OWNER = "run it as the user who owns the directory, or let this user write there"
+
 _ADVICE: Mapping[int, str] = {
     errno.ENOSPC: "make room on the disk and run it again; the old file is untouched",
     errno.EDQUOT: "the quota is used up: make room and run it again; the old file is untouched",
-    errno.EROFS: "the file system is read-only: remount it, or use --out DIR",
-    errno.EACCES: "run it as the user who owns the workspace, or use --out DIR",
-    errno.EPERM: "run it as the user who owns the workspace, or use --out DIR",
+    errno.EROFS: "the file system is read-only: remount it for writing",
+    errno.EACCES: _AS_OWNER,
+    errno.EPERM: _AS_OWNER,
     errno.ELOOP: LINK_ADVICE,
 }
 

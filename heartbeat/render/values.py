@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.errors import UsageError
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
 from heartbeat.policy import Recovery
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import decides
@@ -84,7 +84,7 @@ def values_of(roster: Roster, agent: Agent, *, command: str = "heartbeat") -> di
         "recover_after": in_chinese(policy.recover_after),
         "runtime_limit": in_chinese(policy.runtime_limit),
         "stalled_rounds": STALLED_ROUNDS,
-        "dependency_wait": format_duration(policy.dependency_wait),
+        "dependency_wait": exact_duration(policy.dependency_wait),
         "max_rounds": policy.max_rounds,
         "warn_rounds": warn_rounds(policy.max_rounds),
         "notify": notify_phrase(roster, agent),

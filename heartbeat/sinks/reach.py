@@ -15,6 +15,7 @@ from heartbeat.instants import to_text
 from heartbeat.render import DIFFERS, RenderResult, RenderState
 from heartbeat.render.managed import Block, find_block
 from heartbeat.sinks.migrated import Migrated
+from heartbeat.sinks.notes import Note
 from heartbeat.sinks.scratch import ScratchResult
 from heartbeat.systems.openclaw.scratch import reads_scratch
 
@@ -31,7 +32,8 @@ class Facts:
 
     `version` is OpenClaw's, None where no OpenClaw answered. `file` is None where the agent has no workspace to look
     at, `scratch` where nobody looked at it. `agents_md` is the text of its AGENTS.md. `migrated` is the file's copy
-    where `openclaw doctor --fix` took it away. `command` is what to type for `heartbeat` with this roster.
+    where `openclaw doctor --fix` took it away. `command` is what to type for `heartbeat` with this roster. `note` says
+    that heartbeat wrote the scratch once.
     """
 
     agent: str
@@ -41,6 +43,7 @@ class Facts:
     agents_md: str
     migrated: Migrated | None
     command: str
+    note: Note | None = None
 
     @property
     def file_is_there(self) -> bool:
@@ -53,6 +56,18 @@ class Facts:
         return self.file is not None and self.file.state is RenderState.CREATED and self.file.before is None
 
     @property
+    def scratch_is_overwritten(self) -> bool:
+        """Whether heartbeat wrote the scratch, and what stands there now has none of our markers."""
+        scratch = self.scratch
+        return scratch is not None and scratch.monitor is not None and self.note is not None and not scratch.ours
+
+    @property
+    def scratch_is_meant(self) -> bool:
+        """Whether it is the scratch that the agent is to be given its instructions by."""
+        scratch = self.scratch
+        return scratch is not None and scratch.is_polled and (scratch.ours or self.scratch_is_overwritten)
+
+    @property
     def scratch_serves(self) -> bool:
         """Whether the agent is given what the roster says now, by its monitor."""
         scratch = self.scratch
@@ -62,7 +77,8 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Remark:
     """Something that keeps the instructions from the agent (`serious`), or will, with what to do. `code` is one of
-    `file-differs`, `file-taken`, `file-unread`, `file-in-danger`, `two-texts`, `scratch-differs`, `monitor-off`."""
+    `file-differs`, `file-taken`, `file-unread`, `file-in-danger`, `two-texts`, `scratch-differs`,
+    `scratch-overwritten`, `monitor-off`."""
 
     code: str
     subject: str
@@ -90,7 +106,7 @@ def _file(facts: Facts) -> Iterator[Remark]:
     named = _NAMES_THE_FILE.search(facts.agents_md) is not None
     if facts.migrated is not None:
         yield _taken(facts, facts.migrated, named)
-    elif named or not facts.scratch_serves:
+    elif named or not facts.scratch_is_meant:
         yield Remark("file-differs", FILE, True, DIFFERS[plan.state.value], _advice(facts, plan.advice))
 
 
@@ -115,7 +131,10 @@ def _taken(facts: Facts, migrated: Migrated, named: bool) -> Remark:
         return Remark("file-taken", FILE, False, told, f"from now on `{_into_scratch(facts)}`")
     if named:
         told += "; AGENTS.md tells the agent to read the file"
-    advice = f"{_mend(facts)}, and name no HEARTBEAT.md in AGENTS.md; or the file again: `{render}`"
+    if scratch is not None and scratch.has_no_monitor:
+        advice = f"the file again: `{render}`; the agent has no monitor any more, whose scratch could hold it"
+    else:
+        advice = f"{_mend(facts)}, and name no HEARTBEAT.md in AGENTS.md; or the file again: `{render}`"
     return Remark("file-taken", FILE, True, told, advice)
 
 
@@ -123,17 +142,33 @@ def _into_scratch(facts: Facts) -> str:
     return f"{facts.command} render {facts.agent} --sink scratch"
 
 
+def _or_scratch(facts: Facts) -> str:
+    """The other way, where there is one: OpenClaw keeps a scratch only for an agent that has a monitor."""
+    scratch = facts.scratch
+    if scratch is not None and scratch.has_no_monitor:
+        return ""
+    where = "" if scratch is not None and scratch.monitor is not None else " if it has one,"
+    return (
+        f"; or write the scratch of its monitor,{where} which is a model turn at every poll: `{_into_scratch(facts)}`"
+    )
+
+
 def _mend(facts: Facts) -> str:
-    """How the scratch becomes what the roster gives. Nobody is told to force what is not ours."""
-    if facts.scratch is not None and facts.scratch.state is RenderState.DRIFTED:
+    """How the scratch becomes what the roster gives. Nobody is told to force what was never ours."""
+    state = None if facts.scratch is None else facts.scratch.state
+    if state is RenderState.DRIFTED or (state is RenderState.FOREIGN and facts.scratch_is_overwritten):
         return f"`{_into_scratch(facts)} --force` (the old text is kept in the state directory)"
     return f"`{_into_scratch(facts)}`"
 
 
 def _scratch(facts: Facts) -> Iterator[Remark]:
-    """What is wrong with our block in the scratch; a scratch that others wrote is theirs."""
+    """What is wrong with our block in the scratch; a scratch that only others wrote is theirs."""
     scratch = facts.scratch
-    if scratch is None or not scratch.ours:
+    if scratch is None:
+        return
+    if facts.scratch_is_overwritten and not (facts.file_is_missing and facts.migrated is not None):
+        yield _overwritten(facts, scratch)
+    if not scratch.ours:
         return
     if scratch.differs and _contradict(facts):
         told = f"HEARTBEAT.md and the scratch say different things: the scratch is {DIFFERS[scratch.state.value]}"
@@ -147,6 +182,14 @@ def _scratch(facts: Facts) -> Iterator[Remark]:
             f"agents.entries.{facts.agent}.heartbeat.every in openclaw.json, or `--sink file` and a line in AGENTS.md"
         )
         yield Remark("monitor-off", SCRATCH, True, told, advice)
+
+
+def _overwritten(facts: Facts, scratch: ScratchResult) -> Remark:
+    """Our block is gone with its markers: most likely the agent itself dropped it in a turn."""
+    empty = scratch.state is RenderState.CREATED
+    now = "it is empty now" if empty else "it was rewritten without our block: the agent itself may do so in a turn"
+    meant = "" if facts.note is None else f"; or, if it is meant so, delete {facts.note.path}"
+    return Remark("scratch-overwritten", SCRATCH, True, f"heartbeat wrote it, and {now}", f"{_mend(facts)}{meant}")
 
 
 def _contradict(facts: Facts) -> bool:
@@ -165,7 +208,7 @@ def _reading(facts: Facts) -> Iterator[Remark]:
     """Whether anything reads the file, and for how long it will be there."""
     if facts.version is None or not reads_scratch(facts.version) or facts.file is None or facts.scratch_serves:
         return
-    gone = facts.file_is_missing and facts.migrated is not None
+    gone = facts.file_is_missing and (facts.migrated is not None or facts.scratch_is_meant)
     if not gone and _TELLS_THE_AGENT.search(facts.agents_md) is None:
         yield Remark(
             "file-unread",
@@ -173,8 +216,7 @@ def _reading(facts: Facts) -> Iterator[Remark]:
             True,
             f"OpenClaw {facts.version} does not read it by itself, and AGENTS.md does not mention it",
             f"add a line to AGENTS.md: at every heartbeat read HEARTBEAT.md and run `{facts.command} worklist "
-            f"{facts.agent}`; or write the scratch of its monitor, which is a model turn at every poll: "
-            f"`{_into_scratch(facts)}`",
+            f"{facts.agent}`{_or_scratch(facts)}",
         )
     scratch = facts.scratch
     if facts.file_is_there and scratch is not None and scratch.is_polled and scratch.never_written:

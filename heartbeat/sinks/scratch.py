@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
 from heartbeat.render import RenderState
 from heartbeat.render.files import RECOMMENDED_SIZE, difference
 from heartbeat.render.managed import Block, Foreign, find_block, merge_into, refusal
@@ -62,6 +62,11 @@ class ScratchResult:
         return self.state is RenderState.UNREAD
 
     @property
+    def has_no_monitor(self) -> bool:
+        """Whether OpenClaw keeps no scratch for the agent."""
+        return self.monitor is None and not self.is_unread
+
+    @property
     def is_polled(self) -> bool:
         """Whether the monitor is there and on, so that the scratch is read."""
         return self.monitor is not None and self.monitor.enabled
@@ -76,7 +81,7 @@ class ScratchResult:
         """How often it is read, each time by a turn of the model; empty where that is not known, or never."""
         if self.monitor is None or not self.is_polled or self.monitor.every is None:
             return ""
-        return f"a model turn every {format_duration(self.monitor.every)}"
+        return f"a model turn every {exact_duration(self.monitor.every)}"
 
 
 def place_of(agent_id: str) -> str:

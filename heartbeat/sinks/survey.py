@@ -8,6 +8,7 @@ from pathlib import Path
 from heartbeat.render import RenderResult
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.sinks.migrated import migrated_file
+from heartbeat.sinks.notes import read_notes
 from heartbeat.sinks.reach import Facts, Remark, remarks
 from heartbeat.sinks.visit import Visit
 
@@ -28,11 +29,14 @@ def survey(
     environment: Mapping[str, str],
     *,
     command: str,
+    state: Path,
 ) -> dict[str, tuple[Remark, ...]]:
     """Agent id to remarks. `files` and `seen` are what was looked at; `version` is None where no OpenClaw answered.
 
-    Reads AGENTS.md of each workspace, and what OpenClaw keeps of files that it took away.
+    Reads AGENTS.md of each workspace, what OpenClaw keeps of files that it took away, and what is noted in the state
+    directory of scratches that heartbeat wrote.
     """
+    notes = read_notes(state, (agent.id for agent in team))
     scratches = {} if seen is None else {result.agent_id: result for result in seen.results}
     return {
         agent.id: remarks(
@@ -44,6 +48,7 @@ def survey(
                 agents_md="" if agent.workspace is None else _text(agent.workspace / "AGENTS.md"),
                 migrated=migrated_file(agent.id, environment),
                 command=command,
+                note=notes.get(agent.id),
             )
         )
         for agent in team

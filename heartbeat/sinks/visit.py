@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from heartbeat.durable import sync_directory
 from heartbeat.errors import CannotWriteError
 from heartbeat.render import RenderState
 from heartbeat.render.replace import advice_for
+from heartbeat.sinks.notes import keep_note, note_path
 from heartbeat.sinks.scratch import ScratchResult, plan_scratch, unread, without_monitor
 from heartbeat.systems.base import Deadline, FailureKind, TransportError
 from heartbeat.systems.openclaw.scratch import (
@@ -60,8 +61,8 @@ class Visit:
     def write(self, result: ScratchResult, state: Path, *, force: bool = False) -> ScratchWritten:
         """Carry out one plan. Where somebody else wrote meanwhile, look once more and decide again.
 
-        `state` is the directory for backups. Raises CannotWriteError where the plan, or the new one, refuses it, and
-        where OpenClaw does.
+        `state` is the directory for backups and for the note that it was written; where the note cannot be kept, the
+        result warns of it. Raises CannotWriteError where the plan, or the new one, refuses it, and where OpenClaw does.
         """
         monitor = result.monitor
         if result.problem or result.after is None or monitor is None or self.scratches is None:
@@ -140,10 +141,23 @@ def _plan(scratches: Scratches, monitor: Monitor, agent: str, block: str, force:
 
 def _carry_out(result: ScratchResult, scratches: Scratches, monitor: Monitor, state: Path) -> ScratchWritten:
     if result.state is RenderState.UNCHANGED or result.after is None:
-        return ScratchWritten(result, changed=False)
+        return ScratchWritten(_noted(result, result.revision, state), changed=False)
     backup = _keep(result, state) if result.backup else None
-    scratches.write(monitor, result.after, result.revision)
-    return ScratchWritten(result, changed=True, backup=backup)
+    there = scratches.write(monitor, result.after, result.revision)
+    return ScratchWritten(_noted(result, there.revision, state), changed=True, backup=backup)
+
+
+def _noted(result: ScratchResult, revision: int, state: Path) -> ScratchResult:
+    """The scratch is written by now, whatever becomes of the note."""
+    try:
+        keep_note(state, result.agent_id, revision)
+    except OSError as error:
+        told = (
+            f"{result.place}: that heartbeat wrote it cannot be noted in {note_path(state, result.agent_id)} "
+            f"({error.strerror or error}), and nobody is told when the agent rewrites it; {advice_for(error)}"
+        )
+        return replace(result, warnings=(*result.warnings, told))
+    return result
 
 
 def _keep(result: ScratchResult, state: Path) -> Path:

@@ -128,6 +128,21 @@ def test_a_roster_that_means_nothing_there_is_told_in_its_own_words(house: Path)
     assert done.code == 1
 
 
+def test_a_variable_for_pings_that_a_job_has_not_is_told(house: Path) -> None:
+    (house / "agents.yaml").write_text(f"watchdog: {{ping_url_env: HC_WATCHDOG}}\n{ROSTER}")
+    for here in ({}, {"HC_WATCHDOG": "https://hc.example/s3cr3t"}):
+        done = doctor(house, "--json", **here)
+        level, message, advice = differences(done)["cron", "variables"]
+        assert level == "warning"
+        assert message == "HC_WATCHDOG is not set there, so that nothing is pinged or told by it"
+        assert "--env-file" in advice
+        assert "s3cr3t" not in done.out
+    file = house / "environment"
+    file.write_text("HC_WATCHDOG=https://hc.example/s3cr3t\n")
+    file.chmod(0o600)
+    assert ("cron", "variables") not in differences(doctor(house, "--env-file", str(file), "--json"))
+
+
 def test_a_doctor_that_does_not_come_to_its_end_is_ended(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper = house / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -180,3 +195,14 @@ def test_a_user_without_an_entry_is_told_so(house: Path, monkeypatch: pytest.Mon
     done = doctor(house)
     assert done.code == 2
     assert "password file" in done.err
+
+
+def test_another_state_directory_there_is_told_with_what_decides_it_here(house: Path) -> None:
+    (house / "table").write_text(installed(house, "/usr/bin:/bin"))
+    level, message, advice = differences(doctor(house, "--json", HEARTBEAT_HOME=str(house / "other")))["cron", "state"]
+    assert (level, f"here {house / 'other'}" in message) == ("failed", True)
+    assert advice == "HEARTBEAT_HOME decides it here, and not there: name that directory in the roster (`state:`)"
+    (house / "agents.yaml").write_text(ROSTER.replace("state: state", "state: ~/kept"))
+    (house / "elsewhere").mkdir()
+    told = differences(doctor(house, "--json", HOME=str(house / "elsewhere")))["cron", "state"]
+    assert told[2] == "the roster's `state:` means another directory there (`~` is another home): write the whole path"

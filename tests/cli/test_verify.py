@@ -70,6 +70,37 @@ def test_a_source_that_is_down_is_a_gap(team: Path, monkeypatch: pytest.MonkeyPa
     assert "multica failed" in done.out
 
 
+def test_a_workspace_that_is_missing_is_a_gap_of_its_own_agent_alone(
+    team: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (team / "workspaces" / "architect").rename(team / "elsewhere")
+    done = verify(team, monkeypatch, "--json", during=beats(team))
+    found = {each["agent"]: each for each in done.json["agents"]}
+    assert {name: each["result"] for name, each in found.items()} == {
+        "coo": "beat",
+        "architect": "gap",
+        "costcodev": "beat",
+    }
+    assert found["coo"]["notes"][0].startswith("no part of coo's: todo partial: architect: the workspace ")
+    assert found["architect"]["notes"] == []
+
+
+def test_a_source_that_cron_does_not_find_is_a_gap_of_who_has_an_id_there(
+    team: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster = team / "agents.yaml"
+    text, path = roster.read_text(), "{transport: file, path: "
+    for name in ("workboard", "multica"):
+        text = text.replace(f"{name}: {path}{name}.json}}", f"{name}: {{}}")
+    assert path not in text
+    roster.write_text(text)
+    done = verify(team, monkeypatch, "coo", during=beats(team, "coo"), PATH="/nonexistent")
+    assert done.code == 1
+    assert "multica was not read: the roster gives coo an id there" in done.out
+    assert "not in use: workboard, multica; read: todo" in done.out
+    assert "not used: workboard, multica (nothing found; `heartbeat doctor --cron` tries it as beats do)" in done.out
+
+
 def test_without_any_state_it_is_a_gap_and_says_that_nothing_was_begun(
     team: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from heartbeat.errors import CannotWriteError, Exit
 from heartbeat.render import RenderState
+from heartbeat.sinks.notes import read_note
+from heartbeat.sinks.survey import survey
 from tests.contract.scratch_suite import AGENTS, POLLED, SWITCHED_OFF, UNMONITORED, OpenScratchCase, ScratchCase
 from tests.real import scratch_cases
 from tests.support import openclaw_scratch_cases
@@ -42,6 +44,32 @@ def test_a_new_scratch_holds_what_the_roster_gives_and_is_written_once(case: Scr
     again = case.render("coo")
     assert (again.result.state, again.changed, again.result.diff) == (RenderState.UNCHANGED, False, "")
     assert (case.writes, case.revision("coo")) == (1, 1)
+
+
+def told_of(case: ScratchCase, agent: str) -> list[str]:
+    """The remarks on an agent that has no file and no AGENTS.md."""
+    roster = case.roster()
+    with case.visit(agent) as seen:
+        team = roster.chosen([agent])
+        found = survey(team, {}, seen, seen.version, case.environment, command="heartbeat", state=case.state)
+    return [remark.code for remark in found[agent]]
+
+
+def test_B7_that_it_was_written_is_noted_so_that_a_rewriting_without_markers_is_seen(case: ScratchCase) -> None:
+    case.put("coo", "- mine from the first day\n")
+    assert told_of(case, "coo") == [], "it was never ours"
+    case.render("coo", force=True)
+    note = read_note(case.state, "coo")
+    assert (note and note.revision) == case.scratch("coo")["currentRevision"]
+    assert told_of(case, "coo") == []
+    case.put("coo", "- I have finished everything\n")
+    assert told_of(case, "coo") == ["scratch-overwritten"]
+    case.put("coo", None)
+    assert told_of(case, "coo") == ["scratch-overwritten"]
+    case.render("coo")
+    assert told_of(case, "coo") == []
+    kept = read_note(case.state, "coo")
+    assert (kept and kept.revision) == case.scratch("coo")["currentRevision"] != (note and note.revision)
 
 
 def test_looking_writes_nothing_and_knows_who_is_polled_how_often(case: ScratchCase) -> None:

@@ -125,6 +125,41 @@ def test_a_source_that_holds_nothing_of_an_agent_is_none_of_its_gaps() -> None:
     assert found.rounds[1].problems == ("multica failed: auth",)
 
 
+def test_a_source_that_an_agent_is_bound_to_and_that_nothing_was_found_of_is_a_gap() -> None:
+    sources = (
+        {"name": "workboard", "status": "disabled", "message": "gateway: no address"},
+        {"name": "multica", "status": "disabled", "message": "api: no server"},
+        {"name": "todo", "status": "complete"},
+    )
+    known = member("dev", multica_id="40abd41a-62d0-416d-bc44-92c1f758d87a")
+    team = (TEAM[0], known)
+    found = Stage([beat(TEAM[0], sources=sources), beat(known, sources=sources)]).verify(make_roster(*team), team)
+    assert [each.result for each in found.rounds] == [Result.BEAT, Result.GAP]
+    (told,) = found.rounds[1].problems
+    assert told.startswith("multica was not read: the roster gives dev an id there")
+    assert "api: no server" in told
+    assert "`heartbeat doctor --cron`" in told
+    assert found.unused == ("workboard", "multica")
+    assert found.rounds[0].read == {"workboard": "disabled", "multica": "disabled", "todo": "complete"}
+
+
+def test_a_source_that_one_beat_found_is_in_use() -> None:
+    nothing, something = ({"name": "workboard", "status": status} for status in ("disabled", "complete"))
+    found = Stage([beat(TEAM[0], sources=(nothing,)), beat(TEAM[1], sources=(something,))]).verify()
+    assert found.unused == ()
+    assert Stage([]).verify().unused == (), "nobody has told"
+
+
+def test_S3_the_missing_part_of_one_agent_is_a_gap_of_that_agent_and_a_note_for_the_others() -> None:
+    told = "dev: the workspace /work/dev is not there"
+    sources = ({"name": "todo", "status": "partial", "message": told, "agents": ["dev"]},)
+    found = Stage([beat(agent, sources=sources) for agent in TEAM]).verify()
+    assert [each.result for each in found.rounds] == [Result.BEAT, Result.GAP]
+    assert found.rounds[0].notes == (f"no part of coo's: todo partial: {told}",)
+    assert found.rounds[1].problems == (f"todo partial: {told}",)
+    assert found.rounds[1].notes == ()
+
+
 def test_a_beat_that_read_nothing_is_a_gap() -> None:
     assert Stage([beat(TEAM[0], sources=()), beat(TEAM[1])]).verify().rounds[0].problems == ("the beat read no source",)
 
