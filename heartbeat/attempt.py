@@ -105,13 +105,33 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Uptime:
+    """A clock that nobody sets: `seconds` since the machine was started, without those in which it was suspended.
+
+    `boot` tells one start of the machine from the next; it is empty where the system does not.
+    """
+
+    boot: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """A turn had gone on for so many `seconds` when that clock showed `at` (see rules/lasting.py)."""
+
+    at: Uptime
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One turn of one agent on one task with one provider (rule X6).
 
     `number` counts the task's attempts from 1. `session` is the session key without the agent's prefix (rule X3). `run`
     is the engine's name for the turn, where that is not the dispatch id. `tries` says how often it was asked for.
     `before` says what the task's items were before this chain of attempts took them: what a claim that is given back
-    restores (rule X5). `deadline` is when the turn must have ended. `letter` names the dead letter that it replays.
+    restores (rule X5). `deadline` is when the turn must have ended, by the wall clock as it was then: for people.
+    What counts is the `stopwatch`, which runs from the request on. `letter` names the dead letter that it replays.
     `model` is the one that was asked for, and in the end the one that answered; empty for the engine's own choice.
     """
 
@@ -136,6 +156,7 @@ class Attempt:
     spawned_at: datetime | None = None
     accepted_at: datetime | None = None
     deadline: datetime | None = None
+    stopwatch: Stopwatch | None = None
     ended_at: datetime | None = None
     outcome: Outcome | None = None
     cause: Cause | None = None

@@ -2,12 +2,16 @@
 
 Both go through the outbox. A claim is carried out here and now or not at all: nobody may claim later, when the turn is
 long forgotten. What is given back is carried out as often as it takes, unless somebody works there meanwhile.
+
+An attempt that ends without a turn may be followed by the next one at once, which goes on with what was claimed. So its
+giving back is put on record with its end, and waits: the next attempt takes it over, or whoever has the agent's lock
+carries it out, be it the same process or, where that has died, the agent's next beat or the daemon's next look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from heartbeat.action import Expectation, Operation, Write
@@ -15,7 +19,7 @@ from heartbeat.actions import HINDERED, carry_out, entry_of
 from heartbeat.attempt import Attempt
 from heartbeat.dispatch.context import Context
 from heartbeat.plan import Planned
-from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, Store
 from heartbeat.systems.writing import Writer
 from heartbeat.task import Item, Owner, OwnerKind, Ref, Status, Task
 
@@ -24,6 +28,11 @@ CLAIM = "dispatch:claim:"
 
 GIVE_BACK = "dispatch:back:"
 """How the keys begin of what gives a claim back."""
+
+_WAITS = timedelta(hours=1)
+"""So long what an attempt without a turn gives back waits for somebody who has its agent's lock; then any beat does it.
+Nobody needs that long from one attempt to the next."""
+_TAKEN_OVER = "the next attempt went on with it"
 
 _TO_BE_CLAIMED = frozenset({Status.TODO, Status.IN_PROGRESS})
 _RUNTIMES = 2
@@ -143,8 +152,9 @@ def drop(context: Context, attempt: Attempt, why: str) -> None:
             context.store.settle_entry(entry.key, EntryState.DROPPED, context.clock(), error=why)
 
 
-def back_entries(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
+def back_entries(context: Context, attempt: Attempt, *, waits: bool = False) -> tuple[Entry, ...]:
     """What gives an attempt's task back: the claim goes, the items are as they were (rule X5), unless a run is active.
+    With `waits` the next attempt may take it over.
 
     Called where the attempt ends, inside the transaction that says so.
     """
@@ -164,27 +174,90 @@ def back_entries(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
         for ref, status in attempt.before
         if _may_have(context, attempt, ref)
     ]
-    return tuple(entry_of(each, owner, now) for each in planned)
+    entries = (entry_of(each, owner, now) for each in planned)
+    return tuple(replace(entry, due_at=now + _WAITS) if waits else entry for entry in entries)
 
 
 def _may_have(context: Context, attempt: Attempt, ref: Ref) -> bool:
     """Whether an attempt, or an earlier one of its chain, may have taken an item. A claim that was refused, or that was
-    never asked for, took nothing: whoever has the item then has it by himself (rule L6)."""
-    claim = context.store.entry(f"{CLAIM}{attempt.id}:{ref}")
-    return claim is None or (claim.state is not EntryState.CONFLICT and claim.attempts > 0)
+    never asked for, took nothing: whoever has the item then has it by himself (rule L6), unless it went on with what an
+    earlier attempt had taken."""
+    store = context.store
+    claim = store.entry(f"{CLAIM}{attempt.id}:{ref}")
+    if claim is None or (claim.state is not EntryState.CONFLICT and claim.attempts > 0):
+        return True
+    earlier = [each for each in store.attempts(refs=[ref]) if each.number < attempt.number]
+    before = store.entry(f"{GIVE_BACK}{earlier[-1].id}:{ref}") if earlier else None
+    return before is not None and before.error == _TAKEN_OVER
 
 
 def returned(context: Context, attempt: Attempt) -> tuple[Ref, ...]:
-    """What of an attempt's task is on record to be given back."""
+    """What of an attempt's task is on record to be given back, whoever comes next."""
     known = (context.store.entry(f"{GIVE_BACK}{attempt.id}:{ref}") for ref in attempt.refs)
-    return tuple(ref_of(entry) for entry in known if entry is not None)
+    return tuple(ref_of(entry) for entry in known if entry is not None and not may_be_taken_over(entry))
 
 
-def finish_giving_back(context: Context) -> None:
-    """Carries out what gives claims back and is on record: of attempts that have ended just now, too."""
+def may_be_taken_over(entry: Entry) -> bool:
+    """Whether it waits to give back what the next attempt may go on with: nothing of it was carried out yet."""
+    waits = entry.due_at > entry.created_at and entry.state is EntryState.PENDING
+    return entry.key.startswith(GIVE_BACK) and waits and not entry.attempts
+
+
+def waiting_for_the_next(
+    context: Context, refs: Collection[Ref], last: Attempt | None = None
+) -> tuple[Entry, ...] | None:
+    """What earlier attempts on these would give back, for the next one to take over; None where it cannot go on with
+    all of that, since some of it is being given back just now. With `last` nothing is claimed anew, so that nothing of
+    that attempt may have been given back either."""
+    store = context.store
+    if last is not None and any(_is_back(store, last, ref) for ref in last.refs):
+        return None
+    going = tuple(entry for entry in giving_back(store) if ref_of(entry) in refs)
+    return going if all(map(may_be_taken_over, going)) else None
+
+
+def take_over(context: Context, entries: Iterable[Entry]) -> None:
+    """Keeps for an attempt what earlier ones would have given back. Called inside the transaction that adds it."""
+    for entry in entries:
+        context.store.settle_entry(entry.key, EntryState.DROPPED, context.clock(), error=_TAKEN_OVER)
+
+
+def _is_back(store: Store, attempt: Attempt, ref: Ref) -> bool:
+    entry = store.entry(f"{GIVE_BACK}{attempt.id}:{ref}")
+    return entry is not None and entry.state is EntryState.DONE
+
+
+def giving_back(store: Store) -> list[Entry]:
+    """What is on record to be given back, and is not."""
+    entries = store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
+    return [entry for entry in entries if entry.key.startswith(GIVE_BACK)]
+
+
+def left_behind(store: Store) -> frozenset[str]:
+    """Agents of whose attempts something waits to be given back."""
+    return frozenset(_agent_of(entry) for entry in giving_back(store) if may_be_taken_over(entry))
+
+
+def _agent_of(entry: Entry) -> str:
+    return str(entry.payload["owner"][1])
+
+
+def finish_giving_back(context: Context, held: Collection[str] = ()) -> None:
+    """Carries out what gives claims back and is on record: of attempts that have ended just now, too. `held` are agents
+    whose locks the caller has, and for whom no attempt follows: nothing of theirs waits any longer."""
     _take_up_hindered(context)
-    entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
-    carry(context, (entry.key for entry in entries if entry.key.startswith(GIVE_BACK)))
+    backs = giving_back(context.store)
+    _release(context, (entry for entry in backs if may_be_taken_over(entry) and _agent_of(entry) in held))
+    carry(context, (entry.key for entry in backs))
+
+
+def _release(context: Context, entries: Iterable[Entry]) -> None:
+    """They are due now."""
+    now = context.clock()
+    with context.store.transaction():
+        for entry in entries:
+            if entry.due_at > now:
+                context.store.settle_entry(entry.key, EntryState.PENDING, now, due_at=now)
 
 
 def _take_up_hindered(context: Context) -> None:
@@ -203,4 +276,6 @@ def give_back(context: Context, attempt: Attempt) -> tuple[Entry, ...]:
     drop(context, attempt, "the turn was not started")
     entries = back_entries(context, attempt)
     context.store.enqueue(entries)
+    known = [entry for entry in (context.store.entry(each.key) for each in entries) if entry is not None]
+    _release(context, filter(may_be_taken_over, known))
     return carry(context, (entry.key for entry in entries))

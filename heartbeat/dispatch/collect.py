@@ -10,11 +10,12 @@ from datetime import timedelta
 from heartbeat.action import Level, Message
 from heartbeat.attempt import UNSPAWNED, Attempt, Cause, Failure, Life, Outcome
 from heartbeat.dispatch.base import Going, Sighting
-from heartbeat.dispatch.claims import drop
+from heartbeat.dispatch.claims import left_behind
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.settle import settle
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration, format_duration
 from heartbeat.notices import harmless, say
+from heartbeat.rules.lasting import lasted, over, wound
 from heartbeat.store.locks import lease, try_exclusive
 from heartbeat.systems.base import TransportError
 from heartbeat.task import NOBODY, Owner, OwnerKind
@@ -34,25 +35,31 @@ _LEAST_TIME = 1.0
 @dataclass(frozen=True, slots=True)
 class Collected:
     """`ended` are attempts that ended now, `running` those that go on. `unseen` says of which nothing could be learned,
-    and why, by dispatch id. `orphans` are those of `ended` that never came to ask for a turn."""
+    and why, by dispatch id."""
 
     ended: tuple[Attempt, ...] = ()
     running: tuple[Attempt, ...] = ()
     unseen: tuple[tuple[Attempt, str], ...] = ()
-    orphans: tuple[Attempt, ...] = ()
 
 
 @contextmanager
 def abandoned(context: Context) -> Iterator[frozenset[str]]:
-    """Agents that the roster does not have any more, with turns of which nobody knows whether they began. Their locks
-    are held meanwhile, where nobody else has them: by themselves they never beat again."""
+    """Agents that the roster does not have any more, with turns of which nobody knows whether they began, or that never
+    began. Their locks are held meanwhile: by themselves they never beat again."""
     names = {each.agent for each in context.store.attempts(unfinished=True) if each.life is not Life.RUNNING}
+    with unattended(context, (names | left_behind(context.store)) - context.roster.agents.keys()) as free:
+        yield free
+
+
+@contextmanager
+def unattended(context: Context, names: Collection[str]) -> Iterator[frozenset[str]]:
+    """Those of these agents at whom nobody is; their locks are held meanwhile."""
     with ExitStack() as stack:
         locks = {
             name: stack.enter_context(
                 try_exclusive(context.locks / f"{name}.lock", purpose="collecting", until=lease(context.deadline))
             )
-            for name in sorted(names - context.roster.agents.keys())
+            for name in sorted(names)
         }
         yield frozenset(name for name, lock in locks.items() if lock.held)
 
@@ -63,14 +70,12 @@ def collect(context: Context, held: Collection[str]) -> Collected:
     ended: list[Attempt] = []
     running: list[Attempt] = []
     unseen: list[tuple[Attempt, str]] = []
-    orphans: list[Attempt] = []
     for attempt in context.store.attempts(unfinished=True):
         if attempt.life is not Life.RUNNING and attempt.agent not in held:
             running.append(attempt)
             continue
         if attempt.life in UNSPAWNED:
-            orphan = _orphaned(context, attempt)
-            orphans += [orphan] if orphan else []
+            _orphaned(context, attempt)
             continue
         try:
             found = look(context, attempt)
@@ -78,9 +83,7 @@ def collect(context: Context, held: Collection[str]) -> Collected:
             unseen.append((attempt, str(error)))
             continue
         (ended if found.is_finished else running).append(found)
-        if found.is_finished and not found.was_turn:
-            orphans.append(found)
-    return Collected(tuple(ended), tuple(running), tuple(unseen), tuple(orphans))
+    return Collected(tuple(ended), tuple(running), tuple(unseen))
 
 
 def look(context: Context, attempt: Attempt) -> Attempt:
@@ -100,17 +103,16 @@ def look(context: Context, attempt: Attempt) -> Attempt:
         # Mostly our own end: whoever asked was killed. Three of those are no reason to keep away from the engine.
         failure = Failure(Cause.NONE, "the request for the turn never arrived", Outcome.SPAWN_FAILED)
         return _settled(context, attempt, Outcome.SPAWN_FAILED, failure)
-    if attempt.accepted_at is not None and context.clock() < attempt.accepted_at + _LISTED_WITHIN:
+    if attempt.accepted_at is not None and _lasted(context, attempt) < _LISTED_WITHIN:
         return attempt
     failure = Failure(Cause.ENGINE, f"{attempt.engine.value} knows nothing of this turn any more", Outcome.LOST)
     return _settled(context, attempt, Outcome.LOST, failure)
 
 
-def _orphaned(context: Context, attempt: Attempt) -> Attempt | None:
+def _orphaned(context: Context, attempt: Attempt) -> None:
     """Its beat ended before it asked for the turn: nothing was begun."""
-    drop(context, attempt, "the beat that planned it ended before it was carried out")
     failure = Failure(Cause.NONE, "the beat that planned it ended before it asked for the turn", Outcome.ABORTED)
-    return settle(context, attempt, Outcome.ABORTED, failure=failure)
+    settle(context, attempt, Outcome.ABORTED, failure=failure)
 
 
 def _known_to_run(context: Context, attempt: Attempt, *, keep: bool = True) -> Attempt:
@@ -150,7 +152,7 @@ def _ours(context: Context, attempt: Attempt, failure: Failure | None) -> Failur
     provider = context.failover_for(attempt.engine).named(attempt.provider)
     if failure is None or failure.outcome is not Outcome.TIMED_OUT or provider is None or attempt.deadline is None:
         return failure
-    told = f"no end within {format_duration(provider.run_deadline)} (run_deadline of {provider.name})"
+    told = f"no end within {exact_duration(provider.run_deadline)} (run_deadline of {provider.name})"
     return replace(failure, message=f"{told}: {failure.message}")
 
 
@@ -165,15 +167,33 @@ def clear_away(context: Context, ended: Attempt) -> None:
 
 
 def _overdue(context: Context, attempt: Attempt) -> Attempt:
-    """A turn that its engine did not end at its deadline is stopped before anything else is begun (rule F1)."""
+    """A turn that its engine did not end at its deadline is stopped before anything else is begun (rule F1). A wall
+    clock that was set, or a machine that slept, ends none (rule B6)."""
     spawner = context.engine(attempt.engine)
-    if attempt.deadline is None or context.clock() < attempt.deadline + GRACE or spawner is None:
+    if attempt.deadline is None or spawner is None:
         return attempt
-    lasted = format_duration(context.clock() - (attempt.accepted_at or attempt.planned_at))
+    attempt = _wound(context, attempt)
+    late = over(attempt, context.clock(), context.uptime())
+    if attempt.is_finished or late is None or late < GRACE:
+        return attempt
+    told = format_duration(_lasted(context, attempt))
     if not spawner.abort(attempt, context.deadline.at_most(_LOOK)):
-        return _unstoppable(context, attempt, f"past its deadline: it has run for {lasted} and could not be stopped")
-    failure = Failure(Cause.COUNTS, f"stopped after {lasted}, past its deadline", Outcome.TIMED_OUT)
+        return _unstoppable(context, attempt, f"past its deadline: it has run for {told} and could not be stopped")
+    failure = Failure(Cause.COUNTS, f"stopped after {told}, past its deadline", Outcome.TIMED_OUT)
     return _settled(context, attempt, Outcome.TIMED_OUT, failure)
+
+
+def _lasted(context: Context, attempt: Attempt) -> timedelta:
+    return lasted(attempt, context.clock(), context.uptime())
+
+
+def _wound(context: Context, attempt: Attempt) -> Attempt:
+    """The attempt with a stopwatch that goes, which is on record: after a new start of the machine it is another."""
+    watch = wound(attempt, context.clock(), context.uptime())
+    if watch == attempt.stopwatch:
+        return attempt
+    known = replace(attempt, stopwatch=watch)
+    return known if context.store.advance_attempt(known, attempt.life) else context.store.attempt(attempt.id) or known
 
 
 def _unstoppable(context: Context, attempt: Attempt, told: str) -> Attempt:

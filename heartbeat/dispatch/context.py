@@ -13,11 +13,13 @@ from typing import Any
 
 from heartbeat.action import Message
 from heartbeat.actions import WriterBuilder
-from heartbeat.attempt import Attempt, Engine
+from heartbeat.attempt import Attempt, Engine, Uptime
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Spawner, SpawnerBuilder
 from heartbeat.dispatch.engines import build_spawner
-from heartbeat.dispatch.providers import failover_of
+from heartbeat.dispatch.providers import failover_of, rules_of
+from heartbeat.dispatch.uptime import uptime
+from heartbeat.errors import UsageError
 from heartbeat.notify.roles import addressed
 from heartbeat.provider import MULTICA_NATIVE, RUN_DEADLINE, Failover, Provider, Strategy
 from heartbeat.render.values import command_line
@@ -41,18 +43,20 @@ def new_id() -> str:
 @dataclass(frozen=True, slots=True)
 class Means:
     """How the world is reached. `pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter;
-    `identify` gives a new dispatch id."""
+    `identify` gives a new dispatch id; `uptime` shows a clock that nobody sets."""
 
     writer: WriterBuilder = build_writer
     spawner: SpawnerBuilder = build_spawner
     pause: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
     identify: Callable[[], str] = new_id
+    uptime: Callable[[], Uptime] = uptime
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """`pause` waits, in seconds; `chance` gives a number from 0 up to 1, for jitter; `identify` a new dispatch id.
+    `uptime` shows a clock that nobody sets: how long turns go on is told by that, and by `clock` everything else.
 
     `command` is how heartbeat is called in what agents are told.
     """
@@ -69,7 +73,11 @@ class Context:
     pause: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
     identify: Callable[[], str] = new_id
+    uptime: Callable[[], Uptime] = uptime
     command: str = "heartbeat"
+    trouble: str = ""
+    """Why nobody can be started: the roster's providers cannot be read, for example. What runs is collected all the
+    same, and who is asked next is decided when that is mended."""
 
     def engine(self, engine: Engine) -> Spawner | None:
         """The way to an engine; None where the roster has none."""
@@ -119,6 +127,37 @@ def opened(
     means: Means | None = None,
 ) -> Context:
     """A context by the roster. Raises UsageError where its providers cannot be read, or its path not be told."""
+    failover, command = failover_of(roster, environment), command_line(roster.path)
+    return replace(_by(roster, environment, store, locks, clock, deadline, means, failover), command=command)
+
+
+def opened_anyway(
+    roster: Roster,
+    environment: Mapping[str, str],
+    store: Store,
+    locks: Path,
+    clock: Callable[[], datetime],
+    deadline: Deadline,
+    means: Means | None = None,
+) -> Context:
+    """A context by the roster; one with `trouble`, in which nobody is started, where there is no other."""
+    try:
+        return opened(roster, environment, store, locks, clock, deadline, means)
+    except UsageError as error:
+        nobody = Failover(providers=(), rules=rules_of(roster))
+        return replace(_by(roster, environment, store, locks, clock, deadline, means, nobody), trouble=str(error))
+
+
+def _by(
+    roster: Roster,
+    environment: Mapping[str, str],
+    store: Store,
+    locks: Path,
+    clock: Callable[[], datetime],
+    deadline: Deadline,
+    means: Means | None,
+    failover: Failover,
+) -> Context:
     means = means or Means()
     return Context(
         roster,
@@ -127,11 +166,11 @@ def opened(
         locks,
         clock,
         deadline,
-        failover_of(roster, environment),
+        failover,
         writer=means.writer,
         spawner=means.spawner,
         pause=means.pause,
         chance=means.chance,
         identify=means.identify,
-        command=command_line(roster.path),
+        uptime=means.uptime,
     )

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from heartbeat.attempt import Attempt, DeadLetter, Life, Outcome
-from heartbeat.dispatch.claims import finish_giving_back, give_back
+from heartbeat.dispatch.claims import finish_giving_back
 from heartbeat.dispatch.collect import collect
 from heartbeat.dispatch.single import Asked, LockedError, Room, dispatch, hooks, renewed, same
 from heartbeat.dispatch.start import Result
@@ -114,8 +114,7 @@ class _Follower:
             lock_file = context.locks / f"{attempt.agent}.lock"
             with try_exclusive(lock_file, purpose="dispatch --wait", until=lease(context.deadline)) as lock:
                 collected = collect(context, {attempt.agent} if lock.held else frozenset())
-                for orphan in collected.orphans:
-                    give_back(context, orphan)
+                finish_giving_back(context, {attempt.agent} if lock.held else ())
                 unseen = collected.unseen
         for each, why in unseen:
             if each.id == attempt.id and why != self._trouble:

@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from heartbeat.attempt import Attempt
-from heartbeat.dispatch.context import Context, Means, opened
+from heartbeat.dispatch.context import Context, Means, opened_anyway
 from heartbeat.dispatch.preparation import engine_of, plan_of, situation_of, unfinished_writes
-from heartbeat.dispatch.round import Dispatched, Round, is_idle, unable
-from heartbeat.errors import UsageError
+from heartbeat.dispatch.round import Dispatched, Round, is_idle, nobody
 from heartbeat.observation import Observation, patience
 from heartbeat.roster.model import Agent
 from heartbeat.rules.dispatching import Continue, Decision, Skip, Start, decide
@@ -87,8 +86,7 @@ def foreseen(
         return Round()
     deadline = patience([agent.policy for agent in agents])
     nowhere = Path()  # nothing is locked
-    try:
-        context = opened(roster, environment, store, nowhere, lambda: observation.at, deadline, means)
-    except UsageError as error:
-        return unable(agents, str(error))
+    context = opened_anyway(roster, environment, store, nowhere, lambda: observation.at, deadline, means)
+    if context.trouble:
+        return Round(dispatched=nobody(context, agents), obstacle=context.trouble)
     return foresee(context, observation, agents, written)

@@ -2,6 +2,9 @@
 
 A hook gets the facts in its environment and as JSON on its standard input. It stands in the outbox before it is run:
 one whose process died is run again, and tells itself apart by HEARTBEAT_DISPATCH.
+
+Hooks are run by whoever beat, when the beat is over: its receipts are on record, its messages are sent, its worklists
+are handed out, and its locks are free. However long a hook takes, and whomever it ends, nothing of the beat waits.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ TRIES = 3
 
 _LONGEST = 20.0
 """Seconds that one hook may take."""
-_TOGETHER = 30.0
+TOGETHER = 30.0
 """Seconds for all hooks of one beat: the others are run by the next."""
 _LEAST_TIME = 1.0
 _RETRY = timedelta(minutes=1)
@@ -84,6 +87,11 @@ def facts_of(ended: Attempt) -> dict[str, Any]:
     }
 
 
+def is_due(store: Store, now: datetime) -> bool:
+    """Whether any hook is to be run."""
+    return any(entry.is_due(now) for entry in store.entries(kind=EntryKind.HOOK, states=UNFINISHED))
+
+
 def run_hooks(
     store: Store,
     roster: Roster,
@@ -91,17 +99,17 @@ def run_hooks(
     locks: Path,
     *,
     clock: Callable[[], datetime],
-    deadline: Deadline,
+    deadline: Deadline | None = None,
 ) -> tuple[Entry, ...]:
-    """Runs what is due, oldest first, and gives back how each stands then. One process at a time. Raises StateError."""
-    waiting = store.entries(kind=EntryKind.HOOK, states=UNFINISHED)
-    if not any(entry.is_due(clock()) for entry in waiting):
+    """Runs what is due, oldest first, and gives back how each stands then; for TOGETHER seconds at most. One process at
+    a time. Raises StateError."""
+    if not is_due(store, clock()):
         return ()
+    deadline = (deadline or Deadline.after(TOGETHER)).at_most(TOGETHER)
     with try_exclusive(locks / "_hooks.lock", purpose="running hooks", until=lease(deadline)) as lock:
         if not lock.held:
             return ()
         done = []
-        deadline = deadline.at_most(_TOGETHER)
         for entry in store.entries(kind=EntryKind.HOOK, states=UNFINISHED):
             if _drop_removed(store, roster, entry, clock()):
                 continue

@@ -24,18 +24,16 @@ from heartbeat.dispatch.folder import RunFolder, runs_directory
 from heartbeat.dispatch.multica_outcome import sighting_of
 from heartbeat.dispatch.multica_runs import (
     Access,
-    ApiChannel,
-    Channel,
-    CommandChannel,
+    ApiAccess,
+    CommandAccess,
     Record,
     is_active,
     refusal_of,
 )
 from heartbeat.roster.model import Roster
 from heartbeat.systems.base import FailureKind, TransportError
-from heartbeat.systems.multica.discovery import discover
+from heartbeat.systems.multica.channel import Channel, channels
 from heartbeat.systems.multica.issues import SOURCE, status_of
-from heartbeat.systems.multica.source import chosen_transport, live_transports
 from heartbeat.task import Ref, Status
 
 BASELINE = "multica.json"
@@ -60,13 +58,11 @@ def build(
 ) -> MulticaSpawner | None:
     """The way to the Multica of the roster's `sources.multica`: over the API, else over the command, or over the one
     that the roster names; None where there is none, or only a saved file. Raises UsageError."""
-    settings = roster.sources.get(SOURCE)
-    if settings is None or chosen_transport(settings) == "file":
+    if SOURCE not in roster.sources:
         return None
-    api, command = live_transports(settings, discover(settings, environment), environment)
-    channels: dict[str, Channel] = {"api": ApiChannel(api), "cli": CommandChannel(command)}
-    chosen = chosen_transport(settings)
-    ways = tuple(channels.values()) if chosen == "auto" else (channels[chosen],)
+    ways: Sequence[Channel[Access]] = channels(roster.sources[SOURCE], environment, ApiAccess, CommandAccess)
+    if not ways:
+        return None
     uuids = {agent: uuid for uuid, agent in roster.by_multica_id().items()}
     return MulticaSpawner(ways, uuids, runs or runs_directory(roster, environment), clock=clock)
 
@@ -76,7 +72,7 @@ class MulticaSpawner:
 
     def __init__(
         self,
-        channels: Sequence[Channel],
+        channels: Sequence[Channel[Access]],
         uuids: Mapping[str, str],
         runs: Path,
         *,

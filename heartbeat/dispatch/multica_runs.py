@@ -4,14 +4,13 @@ I/O only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from heartbeat.systems.base import Deadline, FailureKind, TransportError
-from heartbeat.systems.multica.api import SNAPSHOT, ApiTransport
+from heartbeat.systems.multica.answers import odd, path_of, record
+from heartbeat.systems.multica.api import SNAPSHOT
 from heartbeat.systems.multica.cli import CommandError, CommandTransport
 
 if TYPE_CHECKING:
@@ -55,54 +54,6 @@ class Access(Protocol):
         ...
 
 
-class Channel(Protocol):
-    """One way to Multica."""
-
-    @property
-    def name(self) -> str: ...
-
-    def absent(self) -> str | None: ...
-
-    def open(self, deadline: Deadline) -> AbstractContextManager[Access]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ApiChannel:
-    """Implements Channel."""
-
-    transport: ApiTransport
-
-    @property
-    def name(self) -> str:
-        return self.transport.name
-
-    def absent(self) -> str | None:
-        return self.transport.absent()
-
-    @contextmanager
-    def open(self, deadline: Deadline) -> Iterator[Access]:
-        with self.transport.open(deadline) as client:
-            yield ApiAccess(client)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandChannel:
-    """Implements Channel."""
-
-    transport: CommandTransport
-
-    @property
-    def name(self) -> str:
-        return self.transport.name
-
-    def absent(self) -> str | None:
-        return self.transport.absent()
-
-    @contextmanager
-    def open(self, deadline: Deadline) -> Iterator[Access]:
-        yield CommandAccess(self.transport, deadline, self.transport.workspace(deadline))
-
-
 class ApiAccess:
     """Implements Access over REST."""
 
@@ -110,10 +61,10 @@ class ApiAccess:
         self._client = client
 
     def issue(self, identity: str) -> Record:
-        return _record(self._client.get(_path(identity)).value, "the issue")
+        return record(self._client.get(path_of(identity)).value, "the issue")
 
     def runs(self, identity: str) -> list[Record]:
-        return _records(self._client.get(_path(identity, "task-runs")).value, "the issue's runs")
+        return _records(self._client.get(path_of(identity, "task-runs")).value, "the issue's runs")
 
     def leader(self, squad: str) -> str | None:
         squads = _records(self._client.get("/api/squads").value, "squads")
@@ -125,14 +76,14 @@ class ApiAccess:
         return f"run {busy[0].get('id')} is {busy[0].get('status')}" if busy else ""
 
     def leave_backlog(self, identity: str, status: str) -> None:
-        self._client.put(_path(identity), {"status": status})
+        self._client.put(path_of(identity), {"status": status})
 
     def rerun(self, identity: str) -> Record:
-        return _record(self._client.post(_path(identity, "rerun"), {}).value, "a run", written=True)
+        return record(self._client.post(path_of(identity, "rerun"), {}).value, "a run", written=True)
 
     def cancel(self, run: str) -> Record:
         path = f"/api/tasks/{quote(run, safe='')}/cancel"
-        return _record(self._client.post(path, {}).value, "the cancelled run", written=True)
+        return record(self._client.post(path, {}).value, "the cancelled run", written=True)
 
 
 class CommandAccess:
@@ -144,7 +95,7 @@ class CommandAccess:
         self._workspace = workspace
 
     def issue(self, identity: str) -> Record:
-        return _record(self._call(("issue", "get"), identity), "the issue")
+        return record(self._call(("issue", "get"), identity), "the issue")
 
     def runs(self, identity: str) -> list[Record]:
         return _records(self._call(("issue", "runs", "--full-id"), identity), "the issue's runs")
@@ -168,10 +119,10 @@ class CommandAccess:
         self._call(("issue", "status"), identity, status, writes=True)
 
     def rerun(self, identity: str) -> Record:
-        return _record(self._call(("issue", "rerun"), identity, writes=True), "a run", written=True)
+        return record(self._call(("issue", "rerun"), identity, writes=True), "a run", written=True)
 
     def cancel(self, run: str) -> Record:
-        return _record(self._call(("issue", "cancel-task"), run, writes=True), "the cancelled run", written=True)
+        return record(self._call(("issue", "cancel-task"), run, writes=True), "the cancelled run", written=True)
 
     def _call(self, arguments: tuple[str, ...], *words: str, writes: bool = False) -> Any:
         value, _ = self._transport.call(
@@ -201,27 +152,7 @@ def _same(one: object, other: str) -> bool:
     return str(one).lower() == other.lower()
 
 
-def _path(identity: str, part: str = "") -> str:
-    path = f"/api/issues/{quote(identity, safe='')}"
-    return f"{path}/{part}" if part else path
-
-
-def _record(value: Any, what: str, *, written: bool = False) -> Record:
-    if isinstance(value, Mapping):
-        return value
-    raise _odd(what, "no object", written)
-
-
 def _records(value: Any, what: str) -> list[Record]:
     if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
         return value
-    raise _odd(what, "no list of them", False)
-
-
-def _odd(what: str, came: str, written: bool) -> TransportError:
-    return TransportError(
-        FailureKind.BAD_OUTPUT,
-        f"Multica was asked for {what} and sent {came}",
-        advice="check that the address is Multica's, and its version",
-        outcome_unknown=written,
-    )
+    raise odd(what, "no list of them", False)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from heartbeat.attempt import Attempt, Engine
 from heartbeat.deadline import Deadline
-from heartbeat.dispatch.claims import claimable, ref_of
+from heartbeat.dispatch.claims import claimable, may_be_taken_over, ref_of
 from heartbeat.dispatch.collect import Collected
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.start import Plan
@@ -36,9 +36,9 @@ _DAY = timedelta(days=1)
 
 
 def unfinished_writes(context: Context) -> list[Ref]:
-    """What is about to be written to by somebody."""
+    """What is about to be written to by somebody, whoever comes next."""
     entries = context.store.entries(kind=EntryKind.WRITE, states=UNFINISHED)
-    return [ref_of(entry) for entry in entries if "write" in entry.payload]
+    return [ref_of(entry) for entry in entries if "write" in entry.payload and not may_be_taken_over(entry)]
 
 
 def engine_of(agent: Agent) -> Engine:

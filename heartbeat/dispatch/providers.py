@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from heartbeat.attempt import Engine
 from heartbeat.breaker import Rules
 from heartbeat.errors import RosterError, UsageError
-from heartbeat.provider import MULTICA_NATIVE, NATIVE, Failover, Provider, Strategy
+from heartbeat.provider import MULTICA_NATIVE, NATIVE, RUN_DEADLINE, Failover, Provider, Strategy
 from heartbeat.roster.model import Roster
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def failover_of(roster: Roster, environment: Mapping[str, str]) -> Failover:
     providers = _in_order(_read(configured, environment) if isinstance(configured, Path) else configured)
     chosen = _managed(providers, origin) if strategy is Strategy.MANAGED else (_native(providers),)
     return Failover(strategy, chosen, _rules(settings, chosen))
+
+
+def rules_of(roster: Roster) -> Rules:
+    """The breakers' numbers alone, as far as they stand in the roster itself: its providers may not be readable."""
+    return _rules(roster.extra.get("failover") or {}, ())
 
 
 def _in_order(entries: Iterable[Mapping[str, Any]]) -> tuple[Provider, ...]:
@@ -82,7 +87,7 @@ def _managed(providers: tuple[Provider, ...], origin: Path) -> tuple[Provider, .
 def _rules(settings: Mapping[str, Any], providers: Iterable[Provider]) -> Rules:
     """The roster's numbers; a probe is given up later where turns may last longer."""
     usual = Rules()
-    longest = max(each.run_deadline for each in providers) + AFTER_THE_RUN
+    longest = max((each.run_deadline for each in providers), default=RUN_DEADLINE) + AFTER_THE_RUN
     return replace(
         usual,
         open_after=settings.get("open_after", usual.open_after),

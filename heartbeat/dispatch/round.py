@@ -5,14 +5,15 @@ Called by whoever holds the agents' locks. Nothing that an engine or a source do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from heartbeat.action import Level, Message
 from heartbeat.attempt import Attempt, Engine, Outcome
-from heartbeat.dispatch.claims import finish_giving_back, give_back, returned
-from heartbeat.dispatch.collect import Collected, abandoned, collect
+from heartbeat.dispatch.claims import finish_giving_back, give_back, giving_back, left_behind, returned
+from heartbeat.dispatch.collect import Collected, abandoned, collect, unattended
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.folder import runs_directory
 from heartbeat.dispatch.letters import bury, withdraw_settled
@@ -27,7 +28,7 @@ from heartbeat.provider import OWN_CHOICE, breaker_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.budget import day_began
 from heartbeat.rules.dispatching import Continue, Decision, Passed, Reason, Situation, Skip, Start, decide, record_of
-from heartbeat.store.port import UNFINISHED, Entry, EntryKind, LogEntry, Store
+from heartbeat.store.port import UNFINISHED, EntryKind, LogEntry, Store
 from heartbeat.task import NOBODY, Owner, OwnerKind, Ref
 
 _CANDIDATES = 3
@@ -79,7 +80,6 @@ class Round:
 
     collected: Collected = field(default_factory=Collected)
     dispatched: Mapping[str, Dispatched] = field(default_factory=dict)
-    hooks: tuple[Entry, ...] = ()
     obstacle: str = ""
     """Why nobody can be started at all."""
 
@@ -90,35 +90,50 @@ class Round:
         return started or bool(self.collected.running or self.collected.unseen)
 
 
+Listen = Callable[[Observation, Collection[str]], Observation]
+"""What was seen, with what persons say to these agents now (rule B4)."""
+
+
+def _as_seen(observation: Observation, agents: Collection[str]) -> Observation:
+    return observation
+
+
+def _heard(listen: Listen, agents: Collection[str], observation: Observation) -> Observation:
+    """One question is for all who may be started in this round."""
+    policies = {name: observation.roster.agents[name].policy for name in agents}
+    return listen(observation, [name for name, policy in policies.items() if policy.dispatch in set(Engine)])
+
+
 def play(
-    context: Context, observation: Observation, agents: Sequence[Agent], touched: Collection[Ref] = frozenset()
+    context: Context,
+    observation: Observation,
+    agents: Sequence[Agent],
+    touched: Collection[Ref] = frozenset(),
+    listen: Listen = _as_seen,
 ) -> Round:
     """Collects for everybody, and starts what is due for these agents, whose locks the caller holds. Raises StateError.
 
-    `touched` are the refs that this beat has written to already.
+    `touched` are the refs that this beat has written to already; `listen` hears whether a person is talking, just
+    before somebody would be started. Where nobody can be started at all (`trouble`), what runs is collected and settled
+    all the same.
     """
+    own = frozenset(agent.id for agent in agents)
     with abandoned(context) as nobodys:
-        collected = collect(context, {*nobodys, *(agent.id for agent in agents)})
-    given_back = [ref for each in collected.ended for ref in returned(context, each)]
-    finish_giving_back(context)
+        collected = collect(context, own | nobodys)
+        given_back = [ref for each in collected.ended for ref in returned(context, each)]
+        finish_giving_back(context, nobodys)
     _forget_finished(context, observation)
-    table = _Table(context, observation, collected, {*touched, *given_back})
-    dispatched = {agent.id: table.serve(agent) for agent in agents}
-    for orphan in collected.orphans:
-        taken = dispatched.get(orphan.agent)
-        if taken is None or taken.started is None or set(orphan.refs).isdisjoint(taken.started.refs):
-            give_back(context, orphan)
+    table = _Table(context, observation, collected, {*touched, *given_back}, partial(_heard, listen, own))
+    dispatched = {agent.id: table.serve(agent) for agent in agents} if not context.trouble else nobody(context, agents)
+    finish_giving_back(context, own)
     _clear_away(context)
-    return Round(collected, dispatched)
+    return Round(collected, dispatched, obstacle=context.trouble)
 
 
 def _clear_away(context: Context) -> None:
     """Breakers of providers that the roster does not have any more, and what ended turns have left in files."""
-    providers = {*OWN_CHOICE, *(each.name for each in context.failover.providers)}
-    known = {*Engine, *(breaker_of(name, agent) for name in providers for agent in context.roster.agents)}
-    with context.store.transaction():
-        for name in context.store.breakers().keys() - known:
-            context.store.drop_breaker(name)
+    if not context.trouble:
+        _forget_providers(context)
     runs = runs_directory(context.roster, context.environment)
     try:
         sweep(runs, frozenset(each.id for each in context.store.attempts(unfinished=True)))
@@ -127,10 +142,20 @@ def _clear_away(context: Context) -> None:
         context.store.add_log([LogEntry(context.clock(), "runs-kept", told)])
 
 
+def _forget_providers(context: Context) -> None:
+    providers = {*OWN_CHOICE, *(each.name for each in context.failover.providers)}
+    known = {*Engine, *(breaker_of(name, agent) for name in providers for agent in context.roster.agents)}
+    with context.store.transaction():
+        for name in context.store.breakers().keys() - known:
+            context.store.drop_breaker(name)
+
+
 def follow(context: Context) -> Collected:
-    """Between two beats: collects what has ended, and does what hangs on it. Nothing is started. Raises StateError."""
+    """Between two beats: collects what has ended, and does what hangs on it, also for those who died before they could.
+    Nothing is started. Raises StateError."""
     collected = collect(context, ())
-    finish_giving_back(context)
+    with unattended(context, left_behind(context.store)) as nobodys:
+        finish_giving_back(context, nobodys)
     return collected
 
 
@@ -144,17 +169,27 @@ _NOT_FOLLOWED = frozenset({Outcome.COMPLETED, Outcome.ABORTED})
 """What is done waits for the next slot, and so does what somebody stopped."""
 
 
-def unable(agents: Sequence[Agent], why: str) -> Round:
-    """The round of a roster whose providers cannot be read: nobody is started, and nothing else waits for that."""
-    skips = {agent.id: Dispatched(agent.id, Skip(Reason.DEGRADED, why)) for agent in agents}
-    return Round(dispatched=skips, obstacle=why)
+def nobody(context: Context, agents: Sequence[Agent]) -> dict[str, Dispatched]:
+    """What is done for agents where nobody can be started: nothing, for the reason of that, which is on record."""
+    return {agent.id: Dispatched(agent.id, _unable(context, agent)) for agent in agents}
+
+
+def _unable(context: Context, agent: Agent) -> Skip:
+    if agent.policy.dispatch not in set(Engine):
+        return Skip(Reason.NONE, f"dispatch: {agent.policy.dispatch} in the roster")
+    return Skip(Reason.DEGRADED, context.trouble)
 
 
 def is_idle(roster: Roster, store: Store) -> bool:
     """Whether heartbeat has nothing to do with turns: the roster lets it start none, and none is left over."""
     if any(agent.policy.dispatch != "none" for agent in roster.agents.values()):
         return False
-    return not (store.attempts(unfinished=True) or store.entries(kind=EntryKind.HOOK, states=UNFINISHED, limit=1))
+    return not (is_left_over(store) or store.entries(kind=EntryKind.HOOK, states=UNFINISHED, limit=1))
+
+
+def is_left_over(store: Store) -> bool:
+    """Whether a turn has not ended, or something of one that never began is still to be given back."""
+    return bool(store.attempts(unfinished=True) or giving_back(store))
 
 
 def _forget_finished(context: Context, observation: Observation) -> None:
@@ -169,8 +204,16 @@ def _forget_finished(context: Context, observation: Observation) -> None:
 class _Table:
     """Serves one agent after the other; what one takes is not there for the next."""
 
-    def __init__(self, context: Context, observation: Observation, collected: Collected, touched: set[Ref]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        observation: Observation,
+        collected: Collected,
+        touched: set[Ref],
+        listen: Callable[[Observation], Observation],
+    ) -> None:
         self._context = context
+        self._listen = listen
         self._observation = observation
         self._collected = collected
         self._touched = touched | set(unfinished_writes(context))
@@ -178,7 +221,7 @@ class _Table:
     def serve(self, agent: Agent) -> Dispatched:
         served = Dispatched(agent.id, Skip(Reason.NO_WORK, "nothing is ready"))
         for _ in range(_CANDIDATES):
-            decision = decide(self.situation(agent))
+            decision = self._decided(agent)
             give_up(self._context, decision.passed)
             if isinstance(decision, Skip):
                 self._tell(agent, decision)
@@ -189,6 +232,14 @@ class _Table:
             self._tell_unclaimed(agent, served.begun.attempt)
             self._touched |= set(decision.task.refs)
         return served
+
+    def _decided(self, agent: Agent) -> Decision:
+        """Nobody is started by what was known of talks a while ago (rule B4)."""
+        decision = decide(self.situation(agent))
+        if isinstance(decision, Skip):
+            return decision
+        before, self._observation = self._observation, self._listen(self._observation)
+        return decision if self._observation is before else decide(self.situation(agent))
 
     def situation(self, agent: Agent) -> Situation:
         return situation_of(self._context, self._observation, agent, self._collected, frozenset(self._touched))

@@ -8,7 +8,7 @@ from datetime import datetime
 from heartbeat.action import Level, Message
 from heartbeat.attempt import Attempt, Cause, Failure, Life, Outcome, Usage
 from heartbeat.breaker import EVENT_OF, Breaker, Event, State, hear
-from heartbeat.dispatch.claims import back_entries
+from heartbeat.dispatch.claims import back_entries, drop
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.hooks import hook_entries
 from heartbeat.dispatch.letters import bury, delivered, put_back
@@ -38,8 +38,9 @@ def settle(
 ) -> Attempt | None:
     """Ends an attempt; None where somebody else had ended it, or moved it on, meanwhile.
 
-    The breakers hear of it, a chain that leads nowhere becomes a dead letter, hooks are put on record. With `back` the
-    task is given back also where no dead letter does that. `ended_at` is when it ended by the engine's clock, which is
+    The breakers hear of it, a chain that leads nowhere becomes a dead letter, hooks are put on record. What was claimed
+    for a turn that never began is given back, unless the next attempt goes on with it; with `back`, at once, and
+    whether or not it began. `ended_at` is when it ended by the engine's clock, which is
     never before it was accepted, nor after now. Raises StateError.
     """
     now = context.clock()
@@ -65,8 +66,9 @@ def settle(
         elif not _buried(context, ended, now):
             if not ended.was_turn:
                 put_back(context, ended)
-            if back:
-                context.store.enqueue(back_entries(context, ended))
+                drop(context, ended, ended.error or "the turn was not started")
+            if back or not ended.was_turn:
+                context.store.enqueue(back_entries(context, ended, waits=not back))
         if ended.was_turn and ended.refs:
             _count_round(context, ended, now)
             context.store.enqueue(hook_entries(context.roster, ended, now))
@@ -89,13 +91,14 @@ def chain_of(context: Context, attempt: Attempt) -> tuple[Attempt, ...]:
 
 
 def _buried(context: Context, ended: Attempt, now: datetime) -> bool:
-    """Whether this was the last that could be tried. A turn about no task (trial.py) leaves nothing to try again."""
+    """Whether this was the last that could be tried. A turn about no task (trial.py) leaves nothing to try again; as
+    long as nobody knows who could be asked, whether this was the last is left open."""
     if not ended.refs or ended.cause in (None, Cause.ENGINE, Cause.NONE):
         return False
     tried = chain_of(context, ended)
     breakers = breakers_for(ended.agent, context.store.breakers())
     verdict = choose(context.failover_for(ended.engine), breakers, tried, now)
-    if isinstance(verdict, Exhausted):
+    if isinstance(verdict, Exhausted) and (verdict.poison or not context.trouble):
         bury(context, ended, tried, verdict)
         return True
     return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from heartbeat.attempt import Attempt
 from heartbeat.deadline import Deadline
-from heartbeat.dispatch.claims import finish_giving_back, give_back
+from heartbeat.dispatch.claims import finish_giving_back
 from heartbeat.dispatch.collect import Collected, collect
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.hooks import run_hooks
@@ -129,9 +129,7 @@ def dispatch(room: Room, find: Find, agent: str = "") -> Asked:
                 advice="try again when that is done; `heartbeat attempts` shows what it has begun",
             )
         collected = collect(context, {who.id})
-        for orphan in collected.orphans:
-            give_back(context, orphan)
-        finish_giving_back(context)
+        finish_giving_back(context, {who.id})
         asked = _prepared(room, room.look(fresh=True), find, who.id, collected)
         give_up(context, asked.decision.passed)
         if asked.plan is not None:

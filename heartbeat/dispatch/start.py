@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, Failure, Life, Outcome
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, Failure, Life, Outcome, Stopwatch
 from heartbeat.breaker import Answer, Breaker, Event, ask, available_at, may_ask
 from heartbeat.dispatch.base import Order, StartError
-from heartbeat.dispatch.claims import before, give_back, take
+from heartbeat.dispatch.claims import before, give_back, take, take_over, waiting_for_the_next
 from heartbeat.dispatch.context import Context
 from heartbeat.dispatch.letters import bury, replaying
 from heartbeat.dispatch.settle import chain_of, settle, tell_breaker
 from heartbeat.errors import HeartbeatError, StateError
+from heartbeat.plural import counted
 from heartbeat.provider import Provider, breaker_of, breakers_for
 from heartbeat.rules.dispatching import Reason, Skip
 from heartbeat.rules.failover import Exhausted, Wait, chain, choose, may_try_again, pause_before
@@ -90,14 +91,19 @@ def start(context: Context, plan: Plan, message: str) -> Begun | Skip:
     return _asked(context, plan, reserved, message)
 
 
-def reserve(context: Context, plan: Plan) -> Attempt | Skip:
-    """Takes the agent, the task, a place among the running turns and a provider, all in one transaction."""
+def reserve(context: Context, plan: Plan, last: Attempt | None = None) -> Attempt | Skip:
+    """Takes the agent, the task, a place among the running turns and a provider, all in one transaction. `last` is the
+    attempt before it, where this one goes on with what that one had claimed."""
     store, now = context.store, context.clock()
     limit, refs = context.running_limit, plan.task.refs
     with store.transaction():
         running = store.attempts(unfinished=True)
         if len(running) >= limit:
-            return Skip(Reason.LIMIT, f"{len(running)} turns are running, and {limit} may at once (limits.running)")
+            running_now = counted(len(running), "turn is", "turns are")
+            return Skip(Reason.LIMIT, f"{running_now} running, and {limit} may at once (limits.running)")
+        waiting = waiting_for_the_next(context, refs, last)
+        if waiting is None:
+            return Skip(Reason.CHANGED, f"{plan.task.items[0].key} is being given back just now")
         earlier, breakers = store.attempts(refs=refs), breakers_for(plan.agent, store.breakers())
         tried = chain(earlier, store.letters(refs=refs))
         rules = context.failover.rules
@@ -130,6 +136,7 @@ def reserve(context: Context, plan: Plan) -> Attempt | Skip:
         )
         if not store.add_attempt(attempt):
             return Skip(Reason.BUSY, f"{plan.agent} or {plan.task.items[0].key} has another turn that has not ended")
+        take_over(context, waiting)
         named = breaker_of(attempt.provider, attempt.agent)
         for known in (engine, breakers.get(attempt.provider, Breaker(named))):
             answer, asked = ask(known, attempt.id, now, rules)
@@ -181,7 +188,7 @@ def _next(context: Context, plan: Plan, last: Attempt, error: StartError | None)
         if context.deadline.left() < wait + _LEAST_TIME:
             return None
         context.pause(wait)
-    reserved = reserve(context, plan)
+    reserved = reserve(context, plan, last)
     return None if isinstance(reserved, Skip) else reserved
 
 
@@ -192,7 +199,8 @@ def spawn(context: Context, attempt: Attempt, message: str) -> tuple[Attempt, St
     """
     provider = context.failover_for(attempt.engine).named(attempt.provider) or Provider(attempt.provider)
     spawner = context.engine(attempt.engine)
-    attempt = _advanced(context, attempt, life=Life.SPAWNING, spawned_at=context.clock(), tries=1)
+    watch = Stopwatch(context.uptime())
+    attempt = _advanced(context, attempt, life=Life.SPAWNING, spawned_at=context.clock(), stopwatch=watch, tries=1)
     if spawner is None:
         failure = Failure(Cause.ENGINE, f"the roster has no source {attempt.engine.value} to start turns with")
         return _failed(context, attempt, failure), None
@@ -228,6 +236,7 @@ def _running(context: Context, attempt: Attempt, run: str, session: str) -> Atte
         session=attempt.session or session,
         accepted_at=now,
         deadline=context.deadline_of(attempt, now),
+        stopwatch=Stopwatch(context.uptime()),
     )
     with context.store.transaction():
         kept = context.store.advance_attempt(running, attempt.life)

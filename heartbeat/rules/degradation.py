@@ -3,23 +3,24 @@
 - L0: all is well.
 - L1: a source is slow, or was read in part or by another way than the first; a provider cools down or is on trial.
   Everything goes on, on what is known.
-- L2: a source is down, a breaker is open, or memory was lost. Worklists and receipts go on; nothing is started through
-  what is down.
+- L2: a source is down, a breaker is open, memory was lost, or nobody can be started who is to be. Worklists and
+  receipts go on; nothing is started through what is down.
 - L3: nothing can be read, or the state cannot be used. A receipt of the failure where one can be written, and an alarm.
 
 What is about one task alone (a dead letter), what was never there (a source that nobody uses, a transport that cannot
-tell who is at work) is no outage, and lowers nothing.
+tell who is at work) is no outage, and lowers nothing, unless somebody is to be started by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from heartbeat.breaker import Breaker, State, is_cooling, state_at
 from heartbeat.instants import format_duration, to_text
+from heartbeat.rules.dispatching import TOLD_BY
 
 
 class Level(StrEnum):
@@ -68,6 +69,27 @@ class SourceState:
     instead_of: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """An engine by which somebody is to be started. `source` tells which turns go on there; `tells` says whether it did
+    where it was read."""
+
+    name: str
+    source: str
+    tells: bool = True
+
+
+def needed(dispatch: Iterable[str], silent: Collection[str] = ()) -> tuple[EngineState, ...]:
+    """The engines that are needed by what the roster says of its agents' `dispatch`. `silent` are the sources that did
+    not tell who is at work."""
+    wanted = frozenset(dispatch)
+    return tuple(
+        EngineState(engine.value, source, source not in silent)
+        for engine, source in TOLD_BY.items()
+        if engine.value in wanted
+    )
+
+
 _UNREAD = "failed"
 _UNUSED = "disabled"
 _READ = frozenset({"complete", "partial"})
@@ -82,13 +104,16 @@ def level_of(
     *,
     state_problem: str = "",
     memory_lost: str = "",
+    engines: Iterable[EngineState] = (),
 ) -> Degradation:
     """The level, and everything that is the matter. `now` is needed for the breakers, which are those of whom turns
-    would be asked. `state_problem` says why the state cannot be used, `memory_lost` what of it is gone (rule B7)."""
+    would be asked; `engines` are those that are needed. `state_problem` says why the state cannot be used,
+    `memory_lost` what of it is gone (rule B7)."""
     found = [
         *_of_state(state_problem, memory_lost),
         *_of_all(sources),
         *(each for source in sources for each in _of_source(source)),
+        *(each for engine in engines for each in _of_engine(engine, sources)),
         *(() if now is None else (each for breaker in breakers for each in _of_breaker(breaker, now))),
     ]
     worst = max((level for level, _ in found), default=Level.L0)
@@ -133,6 +158,15 @@ def _of_source(source: SourceState) -> Iterator[_Found]:
         yield Level.L1, f"{source.name} was read in part{shown}"
     if source.instead_of:
         yield Level.L1, f"{source.name} was read another way, since {' and '.join(source.instead_of)} failed"
+
+
+def _of_engine(engine: EngineState, sources: Iterable[SourceState]) -> Iterator[_Found]:
+    """Without knowing which turns run nobody is started (rule T7). A source that is down has been told already."""
+    status = next((source.status for source in sources if source.name == engine.source), _UNUSED)
+    if status == _UNUSED:
+        yield Level.L2, f"nobody can be started by {engine.name}: {engine.source} is not in use, which tells who runs"
+    elif status != _UNREAD and not engine.tells:
+        yield Level.L2, f"nobody can be started by {engine.name}: {engine.source} does not tell who runs"
 
 
 def _of_breaker(breaker: Breaker, now: datetime) -> Iterator[_Found]:

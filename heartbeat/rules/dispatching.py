@@ -20,6 +20,7 @@ from heartbeat.attempt import Attempt, DeadLetter, Engine, LetterState
 from heartbeat.breaker import Breaker, available_at
 from heartbeat.instants import format_duration, to_text
 from heartbeat.memory import Hold, Memory
+from heartbeat.plural import counted
 from heartbeat.policy import Policy
 from heartbeat.provider import Failover
 from heartbeat.rules import rounds
@@ -131,7 +132,8 @@ def _reasons_to_rest(situation: Situation) -> Iterator[Skip]:
     engine = Engine(policy.dispatch)
     yield from _engine(situation, engine)
     if len(situation.unfinished) >= situation.limit:
-        yield Skip(Reason.LIMIT, f"{len(situation.unfinished)} turns are running, and the limit is {situation.limit}")
+        running = counted(len(situation.unfinished), "turn is", "turns are")
+        yield Skip(Reason.LIMIT, f"{running} running, and the limit is {situation.limit}")
     exceeded = over(situation.spent, situation.budget)
     if exceeded:
         yield Skip(Reason.BUDGET, exceeded, situation.day_ends)
@@ -283,7 +285,7 @@ class _Choice:
             yield Passed(task, Reason.HELD, told, hold.until)
         row = rounds.together(task, seen.memory.rounds)
         if rounds.spend(row, seen.policy) is rounds.Spend.EXHAUSTED:
-            told = f"{row.used} rounds of {rounds.limit_of(row, seen.policy)} are used"
+            told = f"{counted(row.used, 'round')} of {rounds.limit_of(row, seen.policy)} are used"
             yield Passed(task, Reason.ROUNDS_EXHAUSTED, told)
         if self._card is not None and not refs & {self._card.ref} and any(ref.source == CARDS for ref in refs):
             yield Passed(task, Reason.BUSY, f"{self._card.key} is in progress and holds the agent's only slot")
@@ -334,7 +336,7 @@ def _waiting(placed: Placed) -> Passed:
 
 def _resting_letter(task: Task, letter: DeadLetter) -> Passed:
     if letter.state is LetterState.EXHAUSTED:
-        why = "the task itself was refused" if letter.poison else f"it failed {letter.tries} more times"
+        why = "the task itself was refused" if letter.poison else f"it failed {counted(letter.tries, 'more time')}"
         told = f"dead letter {letter.id} is left for a person: {why}"
         return Passed(task, Reason.DEAD_LETTER, told)
     return Passed(task, Reason.DEAD_LETTER, f"dead letter {letter.id} is tried again later", letter.due_at)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from heartbeat.attempt import Attempt, Cause, DeadLetter, LetterState, Outcome
 from heartbeat.breaker import Breaker, State, available_at, is_cooling, state_at
 from heartbeat.instants import format_duration
+from heartbeat.plural import counted
 from heartbeat.provider import Failover, Provider
 
 PAUSES = (1.0, 2.0, 4.0)
@@ -142,7 +143,7 @@ def _standing(
     if any(attempt.cause is Cause.REFUSES for attempt in mine):
         return _Standing(provider, _Place.SPENT, failures, f"{name} refused us: a person has to look at it")
     if failures >= tries:
-        return _Standing(provider, _Place.SPENT, failures, f"{name} failed {failures} times of {tries}")
+        return _Standing(provider, _Place.SPENT, failures, f"{name} failed {counted(failures, 'time')} of {tries}")
     breaker = breakers.get(name, Breaker(name))
     until = available_at(breaker, now, failover.rules)
     if until is None:

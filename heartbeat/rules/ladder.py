@@ -15,6 +15,7 @@ from enum import StrEnum
 from itertools import count
 
 from heartbeat.memory import Clock, Ending, Incident, Stage, Step, StepOutcome, StepTaken
+from heartbeat.plural import counted
 from heartbeat.policy import Escalation, Policy, Recovery
 from heartbeat.rules.activity import NO_EPOCH
 from heartbeat.rules.stall import Level, Stall
@@ -328,7 +329,7 @@ def _waits(
     if nudged_at is None:
         yield "its owner has not been shown the nudge yet"
     elif now - nudged_at < patience:
-        yield f"its owner was nudged {int((now - nudged_at).total_seconds() // 60)} minutes ago"
+        yield f"its owner was nudged {counted(int((now - nudged_at).total_seconds() // 60), 'minute')} ago"
 
 
 def _ending(task: Task, stall: Stall | None, incident: Incident, clocks: Sequence[Clock]) -> tuple[Ending, str] | None:

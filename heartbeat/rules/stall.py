@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from heartbeat.instants import format_duration, to_text
+from heartbeat.instants import exact_duration, format_duration, to_text
 from heartbeat.memory import Clock, Hold, Mark, Memory
 from heartbeat.policy import Charter, Policy
 from heartbeat.rules.activity import NO_EPOCH, epoch_of, is_running
@@ -202,7 +202,7 @@ def _verdict(times: _Times, task: Task, policy: Policy, memory: Memory, hindranc
             level = Level.CONFIRMED
         if looping or extended:
             sentence = _LOOPING if looping else _EXTENDED
-            ran, limit = format_duration(times.runtime), format_duration(policy.runtime_limit)
+            ran, limit = format_duration(times.runtime), exact_duration(policy.runtime_limit)
             reasons.append(sentence.format(ran=ran, limit=limit, rounds=_rounds(rounds)))
     return Stall(
         task=task.key,
@@ -237,7 +237,7 @@ _EXTENDED = "running for {ran}, over its limit of {limit}: extended, since only 
 
 
 def _limits(policy: Policy) -> Mapping[str, str]:
-    return {"suspect": format_duration(policy.suspect_after), "recover": format_duration(policy.recover_after)}
+    return {"suspect": exact_duration(policy.suspect_after), "recover": exact_duration(policy.recover_after)}
 
 
 def _rounds(number: int) -> str:

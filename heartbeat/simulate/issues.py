@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from heartbeat.simulate.faults import ABSENT, PARTIAL, failure, write_failure
-from heartbeat.simulate.world import World
+from heartbeat.simulate.world import HEARTBEAT, World
 from heartbeat.systems.base import Deadline, FailureKind, Fetched
 from heartbeat.systems.multica.access import IssueGoneError, RevisionConflictError, Runs
 from heartbeat.systems.multica.comments import NOTE
@@ -23,12 +23,36 @@ from heartbeat.task import Ref
 Record = dict[str, Any]
 
 _ACTIVE = frozenset({"queued", "running"})
+_OUTPUT = "Done what there was to do."
+"""What a run prints in the end; it becomes a comment of its agent that has said nothing else."""
+
 _ASLEEP = frozenset({"backlog", "done", "cancelled"})
 """Moving an issue into one of these starts no run, wherever it comes from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What becomes of a run: how long it lasts, and where it fails, the words of that and Multica's own for it."""
+
+    lasts: timedelta
+    error: str = ""
+    reason: str = ""
+
+
+class Worker(Protocol):
+    """Who works in runs. Agents are named by their roster ids."""
+
+    def begin(self, agent: str, issue: str) -> Course | None:
+        """A run begins; None where it is nothing but a call to an agent that works otherwise."""
+        ...
+
+    def end(self, agent: str, issue: str) -> None:
+        """A run that had a course has ended well."""
+        ...
+
+
 class VirtualMultica:
-    """One workspace. `agents` maps agent UUIDs to roster ids; a run lasts `run`."""
+    """One workspace. `agents` maps agent UUIDs to roster ids; a run in which nobody works lasts `run`."""
 
     def __init__(self, world: World, agents: Mapping[str, str], *, revisions: bool, run: timedelta) -> None:
         self._world = world
@@ -38,7 +62,12 @@ class VirtualMultica:
         self._issues: dict[str, Record] = {}
         self._comments: dict[str, list[Record]] = {}
         self._runs: list[Record] = []
+        self._history: dict[str, list[Record]] = {}
+        """Every run of an issue, newest first."""
         self._ends: dict[str, datetime] = {}
+        self._courses: dict[str, Course] = {}
+        self._starters: dict[str, str] = {}
+        self.worker: Worker | None = None
         self._numbers = 0
         self.worked_on: list[tuple[str, str]] = []
         """(issue, agent) of the runs that have ended since somebody looked."""
@@ -83,6 +112,9 @@ class VirtualMultica:
     def delete(self, identity: str) -> None:
         self._issues.pop(identity, None)
         self._comments.pop(identity, None)
+        for run in self._history.pop(identity, []):
+            if run["status"] in _ACTIVE:
+                run["status"] = "cancelled"
 
     def issues(self) -> list[Record]:
         return list(self._issues.values())
@@ -94,6 +126,31 @@ class VirtualMultica:
     def runs(self) -> list[Record]:
         """Those that have not ended, as the workspace's snapshot lists them."""
         return [run for run in self._runs if run["status"] in _ACTIVE]
+
+    def runs_of(self, identity: str) -> list[Record]:
+        """All of an issue, whatever became of them, newest first."""
+        self.issue(identity)
+        return self._history.get(identity, [])
+
+    def agent_of(self, run: Record) -> str:
+        """The roster's name for whose run it is."""
+        return self._agents.get(str(run["agent_id"]).lower(), "")
+
+    def rerun(self, identity: str) -> Record:
+        """A new run of the issue's agent, in place of one that waits; the run (contract 3)."""
+        issue = self.issue(identity)
+        for run in self.runs():
+            if run["status"] == "queued" and run["issue_id"] == identity:
+                run["status"] = "cancelled"
+        return self._start(issue, "asked for a rerun")
+
+    def cancel(self, name: str) -> Record | None:
+        """Ends a run that goes on; the run as it is then, None where there is none."""
+        found = next((run for runs in self._history.values() for run in runs if run["id"] == name), None)
+        if found is not None and found["status"] in _ACTIVE:
+            found["status"] = "cancelled"
+            self.settle()
+        return found
 
     def comment(self, identity: str, content: str, author: tuple[str, str]) -> Record:
         """Bumps the issue; without `/note` a person's words on an agent's issue start a run (contract 3)."""
@@ -137,18 +194,35 @@ class VirtualMultica:
             if run["status"] == "queued" and not self._is_busy(run):
                 self._begin(run)
             elif run["status"] == "running" and self._ends[run["id"]] <= self._world.now:
-                run["status"] = "completed"
-                if run["issue_id"] in self._issues:
-                    self.comment(run["issue_id"], "Done what there was to do.", ("agent", run["agent_id"]))
-                    self.worked_on.append((run["issue_id"], self._agents.get(run["agent_id"].lower(), "")))
+                self._end(run)
         self._runs = self.runs()
 
-    def _start(self, issue: Record, why: str) -> None:
-        """At most one queued run for an issue and its agent; those of one pair follow each other."""
+    def _end(self, run: Record) -> None:
+        course, issue, author = self._courses.pop(run["id"], None), run["issue_id"], ("agent", run["agent_id"])
+        run["status"] = "completed" if course is None or not course.error else "failed"
+        if issue not in self._issues:
+            return
+        if course is None:
+            self.comment(issue, _OUTPUT, author)
+            self.worked_on.append((issue, self.agent_of(run)))
+        elif course.error:
+            run |= {"error": course.error, "failure_reason": course.reason}
+            self.comment(issue, course.error, author)["type"] = "system"
+        else:
+            before = len(self._comments[issue])
+            if self.worker is not None:
+                self.worker.end(self.agent_of(run), issue)
+            if not any(each["author_id"] == run["agent_id"] for each in self._comments[issue][before:]):
+                self.comment(issue, _OUTPUT, author)
+
+    def _start(self, issue: Record, why: str) -> Record:
+        """At most one queued run for an issue and its agent; those of one pair follow each other. The run that is to
+        come, or has begun."""
         agent = str(issue["assignee_id"])
         pair = [run for run in self.runs() if run["issue_id"] == issue["id"] and run["agent_id"] == agent]
-        if any(run["status"] == "queued" for run in pair):
-            return
+        queued = next((run for run in pair if run["status"] == "queued"), None)
+        if queued is not None:
+            return queued
         run = {
             "id": self._world.identifier(),
             "agent_id": agent,
@@ -159,13 +233,21 @@ class VirtualMultica:
             "started_at": None,
         }
         self._runs.append(run)
+        self._history.setdefault(issue["id"], []).insert(0, run)
+        self._starters[run["id"]] = self._world.actor
         if not pair:
             self._begin(run)
-        self._world.count_run(self._agents.get(agent.lower(), agent), str(issue["identifier"]), why)
+        if self._world.actor != HEARTBEAT or run["id"] not in self._courses:
+            self._world.count_run(self._agents.get(agent.lower(), agent), str(issue["identifier"]), why)
+        return run
 
     def _begin(self, run: Record) -> None:
         run |= {"status": "running", "dispatched_at": self._seconds(), "started_at": self._seconds()}
-        self._ends[run["id"]] = self._world.now + self._run
+        with self._world.acting(self._starters.pop(run["id"], self._world.actor)):
+            course = self.worker.begin(self.agent_of(run), run["issue_id"]) if self.worker is not None else None
+        if course is not None:
+            self._courses[run["id"]] = course
+        self._ends[run["id"]] = self._world.now + (self._run if course is None else course.lasts)
         self._world.plan(self._ends[run["id"]], self.settle)
 
     def _is_busy(self, queued: Record) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from heartbeat.action import Operation, Write
-from heartbeat.attempt import Engine
-from heartbeat.beat import Peers
+from heartbeat.attempt import Engine, Uptime
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.base import Spawner
 from heartbeat.dispatch.context import DISPATCH, Means, new_id
 from heartbeat.notify.channels.base import Channel, ChannelError, Failure
 from heartbeat.notify.letter import Letter
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Roster
 from heartbeat.simulate.world import HEARTBEAT, Kind, World
-from heartbeat.systems.base import Probe, Reading, ReadStatus, Source
+from heartbeat.systems.base import Probe, Reading, ReadStatus, Source, heard
+from heartbeat.systems.multica.issues import SOURCE
 from heartbeat.systems.writing import Look, Writer, Written
-from heartbeat.task import Owner, Ref
+from heartbeat.task import Owner, Presence, Ref
 
 Landed = Callable[[Write, str], None]
 """Called with every write that took effect, and what its writer said of it."""
@@ -56,6 +57,9 @@ class RememberingSource:
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         return ()
+
+    def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+        return heard(self.source, agents, deadline, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class _Peers(Peers):
 
     @property
     def means(self) -> Means:
-        return Means(self.writer, self.spawner, self.pause, self.chance, self.identify)
+        return Means(self.writer, self.spawner, self.pause, self.chance, self.identify, self.uptime)
 
 
 @dataclass(slots=True)
@@ -125,6 +129,7 @@ class SimulatedPeers:
     sources: Mapping[str, RememberingSource]
     writers: Mapping[str, WatchedWriter]
     turns: Spawner
+    runs: Spawner
     letters: list[tuple[str, Letter]] = field(default_factory=list)
 
     def peers(self) -> Peers:
@@ -136,8 +141,13 @@ class SimulatedPeers:
             self.world.clock.pause,
             spawner=self._spawner,
             chance=self.world.chance("jitter").random,
+            uptime=self._uptime,
             identify=lambda: f"{DISPATCH}{names.getrandbits(128):032x}",
         )
+
+    def _uptime(self) -> Uptime:
+        """Whatever heartbeat's own clock shows, turns last as long as they truly do."""
+        return Uptime("simulated", self.world.now.timestamp())
 
     def _source(self, name: str, roster: Roster, environment: Mapping[str, str]) -> Source:
         return self.sources[name]
@@ -146,7 +156,9 @@ class SimulatedPeers:
         return self.writers.get(name)
 
     def _spawner(self, engine: Engine, roster: Roster, environment: Mapping[str, str]) -> Spawner | None:
-        return self.turns if engine is Engine.OPENCLAW else None
+        if engine is Engine.MULTICA and SOURCE not in roster.sources:
+            return None
+        return self.runs if engine is Engine.MULTICA else self.turns
 
     def _channel(self, name: str, roster: Roster, environment: Mapping[str, str]) -> Channel:
         return Postbox(name, self.world, self.letters)

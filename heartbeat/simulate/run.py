@@ -77,7 +77,9 @@ def run(
     has found a bug.
     """
     lasting = scenario if days is None else replace(scenario, days=days)
-    return _Play(lasting, simulated(roster, scenario), folder, seed, scheme, progress).play()
+    # What is kept of turns in files, too, belongs to the simulation alone.
+    played = replace(simulated(roster, scenario), state=folder / "state")
+    return _Play(lasting, played, folder, seed, scheme, progress).play()
 
 
 class _Play:
@@ -213,7 +215,7 @@ class _Play:
             attempts=dict(sorted(outcomes.items())),
             letters=dict(sorted(Counter(each.state.value for each in self._store.letters()).items())),
             replays=sum(bool(each.letter) for each in attempts),
-            overlaps=tuple(self._team.turns.overlaps),
+            overlaps=(*self._team.turns.overlaps, *self._team.runs.overlaps),
             neglected=tuple(self._story.neglect.found),
         )
 

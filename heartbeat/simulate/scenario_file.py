@@ -14,6 +14,7 @@ from heartbeat.dispatch.providers import failover_of
 from heartbeat.errors import UsageError
 from heartbeat.instants import format_duration, parse_duration, parse_instant
 from heartbeat.policy import Recovery
+from heartbeat.provider import MULTICA_NATIVE
 from heartbeat.roster import fields
 from heartbeat.roster.document import MAX_BYTES, Document, Mark, Mistake, Place, Problem, quoted, read_document
 from heartbeat.roster.model import Roster
@@ -223,7 +224,7 @@ class _Reader:
     def _outages(self, name: str) -> Iterable[Outage]:
         """How one provider is, and when; of several at a time the first that is written counts."""
         section: Place = ("providers", name)
-        known = (EVERY, *(each.name for each in failover_of(self._roster, {}).providers))
+        known = (EVERY, MULTICA_NATIVE, *(each.name for each in failover_of(self._roster, {}).providers))
         if name not in known:
             near = fields.nearest(name, known)
             self._problem(section, f"there is no provider {quoted(name)} in the roster{near}", key=True)

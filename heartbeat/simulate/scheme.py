@@ -20,3 +20,4 @@ class Dispatch(StrEnum):
 
     NONE = "none"
     OPENCLAW = "openclaw"
+    MULTICA = "multica"

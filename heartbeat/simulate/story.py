@@ -102,7 +102,7 @@ class Story:
         for beat in done.beats:
             self.beats += beat.receipt is not None
             self.degraded += beat.receipt is not None and beat.receipt.degraded
-            if self.team.is_dispatched(beat.agent.id):
+            if self.team.engine_of(beat.agent.id) is not None:
                 self._note_turn(beat)
         self._note_sources(done)
         for incident in done.plan.incidents:
@@ -124,10 +124,11 @@ class Story:
         decision = beat.turn.decision if beat.turn is not None else None
         if isinstance(decision, Skip):
             self.skipped[decision.reason.value] += 1
-        turns, own = self.team.turns, beat.worklist
-        ready = [job for each in own.in_state(State.READY) if (job := self._job(each.task.refs))] if own else []
+        name, own = beat.agent.id, beat.worklist
+        known = [job for each in own.in_state(State.READY) if (job := self._job(each.task.refs))] if own else []
+        ready = [job for job in known if self.team.can_be_started_on(name, job)]
         willed = isinstance(decision, Skip) and decision.reason in WILLED
-        if willed or self.team.world.down or not turns.somebody_answers or turns.of(beat.agent.id) is not None:
+        if willed or self.team.world.down or not self.team.may_be_started(name):
             self.neglect.begin_anew(ready)
             return
         given_up = {ref for each in self.store.letters() if each.state is LetterState.EXHAUSTED for ref in each.refs}

@@ -11,6 +11,7 @@ from pathlib import Path
 from heartbeat.action import Operation, Write
 from heartbeat.attempt import Engine
 from heartbeat.dispatch.claims import CLAIM, GIVE_BACK
+from heartbeat.dispatch.multica import MulticaSpawner
 from heartbeat.dispatch.providers import failover_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.simulate.agents import ScriptedAgent
@@ -22,6 +23,7 @@ from heartbeat.simulate.jobs import End, Job, Piece, Truth
 from heartbeat.simulate.lines import LinePiece, VirtualLines
 from heartbeat.simulate.peers import Landed, RememberingSource, SimulatedPeers, WatchedWriter
 from heartbeat.simulate.recall import Recalling
+from heartbeat.simulate.runs import VirtualRuns
 from heartbeat.simulate.scenario import EVERY, Condition, Scenario, TaskPlan
 from heartbeat.simulate.scheme import Scheme
 from heartbeat.simulate.turns import VirtualTurns
@@ -86,6 +88,7 @@ class SimulatedTeam:
     multica: VirtualMultica = field(init=False)
     lines: VirtualLines = field(init=False)
     turns: VirtualTurns = field(init=False)
+    runs: VirtualRuns = field(init=False)
     peers: SimulatedPeers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,10 +101,14 @@ class SimulatedTeam:
         self.lines = VirtualLines(world, self.folder / "workspaces", self.roster, with_lines)
         for name in self.roster.agents:
             plan, chance = scenario.plan_of(name), world.chance(name)
-            driven = self.scheme is Scheme.TURNS or self.is_dispatched(name)
+            driven = self.scheme is Scheme.TURNS or self.engine_of(name) is not None
             self.agents[name] = ScriptedAgent(name, plan, world, self.board, self.by_ref, chance, driven=driven)
         failover = failover_of(self.roster, {})
         self.turns = VirtualTurns(world, self.board, scenario, failover, self.agents, self.by_ref)
+        in_runs = [name for name in self.roster.agents if self.engine_of(name) is Engine.MULTICA]
+        beats = self.scheme is Scheme.BEATS
+        self.runs = VirtualRuns(world, self.multica, scenario, self.agents, self.by_ref, in_runs if beats else ())
+        self.multica.worker = self.runs
         self._plan_everything()
         self.peers = self._peers(self._landed)
 
@@ -121,16 +128,31 @@ class SimulatedTeam:
                     piece.clear_away()
                 job.cleared = True
 
-    def is_dispatched(self, agent: str) -> bool:
-        """Whether heartbeat starts the agent's turns."""
-        return self.roster.agents[agent].policy.dispatch == Engine.OPENCLAW
+    def engine_of(self, agent: str) -> Engine | None:
+        """By which engine heartbeat starts the agent's turns; None where it starts none."""
+        dispatch = self.roster.agents[agent].policy.dispatch
+        return Engine(dispatch) if dispatch in set(Engine) else None
+
+    def may_be_started(self, agent: str) -> bool:
+        """Whether a turn of the agent could be begun now, and would lead somewhere: none goes on, somebody answers."""
+        if self.engine_of(agent) is Engine.MULTICA:
+            return self.runs.somebody_answers and not self.runs.of(agent)
+        return self.turns.somebody_answers and self.turns.of(agent) is None
+
+    def can_be_started_on(self, agent: str, job: Job) -> bool:
+        """Whether the agent's engine runs such a task at all: Multica runs its own issues only."""
+        return self.engine_of(agent) is Engine.OPENCLAW or any(ref.source == multica_issues.SOURCE for ref in job.refs)
+
+    def has_turn(self, job: Job) -> bool:
+        """Whether a turn on a task goes on."""
+        return self.turns.on(job) or self.runs.on(job)
 
     def is_worked_on(self, job: Job) -> bool:
         """Whether somebody truly works on a task; one whose turns are started for it does so between two of them."""
         if job.truth is not Truth.WORKED:
             return False
         agent = self.agents[job.worker]
-        if not agent.driven or self.turns.on(job):
+        if not agent.driven or self.has_turn(job):
             return True
         patience = self.roster.agents[job.worker].policy.suspect_after
         return agent.at_work is not None and self.world.now - agent.at_work < patience
@@ -205,7 +227,7 @@ class SimulatedTeam:
         if write.operation is Operation.CREATE:
             self._adopt(job)
         elif write.key.startswith(GIVE_BACK):
-            if self.turns.on(job):
+            if self.has_turn(job):
                 self.wrongly_taken.append(job.name)
             job.free(End.RECOVERED, self.world.now)
         elif write.operation in _TAKEN_FROM and job.truth is not Truth.DONE:
@@ -249,6 +271,12 @@ class SimulatedTeam:
             {name: RememberingSource(source) for name, source in sources.items()},
             {name: WatchedWriter(writer, self.world, landed) for name, writer in writers.items()},
             self.turns,
+            MulticaSpawner(
+                (self.runs,),
+                {agent: uuid for uuid, agent in agents.items()},
+                self.folder / "runs",
+                clock=lambda: self.world.now.timestamp(),
+            ),
         )
 
 
@@ -265,17 +293,17 @@ def simulated(roster: Roster, scenario: Scenario) -> Roster:
             name: replace(agent, policy=replace(agent.policy, recovery=scenario.recovery))
             for name, agent in roster.agents.items()
         }
-    agents = {name: _dispatched(agent, scenario.dispatch) for name, agent in agents.items()}
+    if scenario.dispatch is not None:
+        agents = {name: _dispatched(agent, scenario.dispatch) for name, agent in agents.items()}
     extra = {key: value for key, value in roster.extra.items() if key not in _LEFT_OUT}
     return replace(roster, sources=sources, agents=agents, extra=extra)
 
 
-def _dispatched(agent: Agent, wanted: str | None) -> Agent:
-    """With the scenario's word on who starts it. Turns are simulated as OpenClaw's; whoever is started otherwise takes
-    them by itself here."""
-    dispatch = wanted or agent.policy.dispatch
-    known = dispatch if dispatch == Engine.OPENCLAW else "none"
-    return replace(agent, policy=replace(agent.policy, dispatch=known))
+def _dispatched(agent: Agent, wanted: str) -> Agent:
+    """With the scenario's word on who starts it. Whom Multica does not know it cannot start: so the roster's stands."""
+    if wanted == Engine.MULTICA and not agent.multica_id:
+        return agent
+    return replace(agent, policy=replace(agent.policy, dispatch=wanted))
 
 
 def _told(write: Write) -> str:

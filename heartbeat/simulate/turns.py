@@ -31,7 +31,7 @@ _RUN = timedelta(hours=48)
 
 
 @dataclass(frozen=True, slots=True)
-class _Complaint:
+class Complaint:
     """How a bad turn ends: after how long at most, and with which words of OpenClaw's (contract 6.3)."""
 
     after: timedelta
@@ -39,21 +39,21 @@ class _Complaint:
     timed_out: bool = False
 
 
-_COMPLAINTS: Mapping[Condition, _Complaint] = {
-    Condition.DOWN: _Complaint(
+COMPLAINTS: Mapping[Condition, Complaint] = {
+    Condition.DOWN: Complaint(
         timedelta(seconds=83),
         "{model} request failed (provider internal error, HTTP 500). This is usually temporary — try again shortly.",
     ),
-    Condition.UNAUTHORIZED: _Complaint(
+    Condition.UNAUTHORIZED: Complaint(
         timedelta(seconds=1),
         "Authentication failed (provider returned HTTP 401). Re-authenticate this provider.",
     ),
-    Condition.LIMITED: _Complaint(
+    Condition.LIMITED: Complaint(
         timedelta(seconds=143), "Rate limit reached for requests (HTTP 429); Retry-After: 30 seconds"
     ),
-    Condition.HANGING: _Complaint(timedelta.max, "Request timed out before a response was generated.", timed_out=True),
+    Condition.HANGING: Complaint(timedelta.max, "Request timed out before a response was generated.", timed_out=True),
 }
-_TOO_LONG = _Complaint(timedelta.max, "Request timed out: the turn was longer than it may be.", timed_out=True)
+_TOO_LONG = Complaint(timedelta.max, "Request timed out: the turn was longer than it may be.", timed_out=True)
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class VirtualTurns:
         works = condition is Condition.OK
         with self.world.acting(agent):
             wanted = scripted.attend(job, able=works)
-        complaint = _COMPLAINTS.get(condition)
+        complaint = COMPLAINTS.get(condition)
         if complaint is None and wanted > run:
             complaint = _TOO_LONG
         until = now + min(run, wanted if complaint is None else complaint.after)
@@ -214,7 +214,7 @@ class VirtualTurns:
         return self.world.down.get(_BOARD, PARTIAL) != PARTIAL
 
 
-def _ending(complaint: _Complaint | None, model: str) -> Sighting:
+def _ending(complaint: Complaint | None, model: str) -> Sighting:
     if complaint is None:
         return Sighting(Going.ENDED, Outcome.COMPLETED, model=model, exit_code=0)
     told = read_failure(complaint.text.format(model=model), timed_out=complaint.timed_out)

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from heartbeat.attempt import Life, Outcome
-from heartbeat.beat import Peers, tick
+from heartbeat.beat import tick
 from heartbeat.deadline import Deadline
+from heartbeat.peers import Peers
 from heartbeat.store.opening import open_store
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Ref, Status

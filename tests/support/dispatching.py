@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, Failure
-from heartbeat.beat import Peers
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, Failure, Uptime
 from heartbeat.dispatch.base import Spawner
+from heartbeat.dispatch.hooks import run_hooks
 from heartbeat.dispatch.round import Dispatched
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Agent, Roster
+from heartbeat.store.port import Entry
 from heartbeat.task import Item, Owner, OwnerKind, Presence, Ref, Status
 from tests.support.engines import StandInSpawner
 from tests.support.items import NOW
@@ -60,6 +62,9 @@ class DispatchTeam(Team):
 
     engine: StandInSpawner = field(default_factory=StandInSpawner)
     pauses: list[float] = field(default_factory=list)
+    boot: str = "the first boot"
+    unlived: timedelta = timedelta(0)
+    """What of the wall clock's way did not pass by the one that nobody sets."""
 
     @property
     def peers(self) -> Peers:
@@ -73,7 +78,22 @@ class DispatchTeam(Team):
             self.pauses.append,
             spawner=spawner,
             chance=lambda: 0.0,
+            uptime=self.uptime,
         )
+
+    def uptime(self) -> Uptime:
+        """What the machine's other clock shows, that nobody sets."""
+        return Uptime(self.boot, 1_000 + (self.now - NOW - self.unlived).total_seconds())
+
+    def set_clock(self, by: timedelta) -> None:
+        """Somebody sets the wall clock; a suspended machine's goes forward, too, in no time of its own."""
+        self.now += by
+        self.unlived += by
+
+    def start_anew(self, down: timedelta, set_by: timedelta = timedelta(0)) -> None:
+        """The machine is off for so long, and comes up again; its wall clock may be wrong then."""
+        self.now += down + set_by
+        self.boot, self.unlived = f"after {self.boot}", self.now - NOW + timedelta(seconds=970)
 
     def show_runs(self) -> None:
         """The board tells of the turns that go on, as the next look reads it."""
@@ -86,7 +106,13 @@ class DispatchTeam(Team):
     def dispatched(self, agent: str) -> Dispatched:
         """The next beat of an agent, and what it did about starting it."""
         self.show_runs()
-        return self.beat(agent).round.dispatched[agent]
+        done = self.beat(agent).round.dispatched[agent]
+        self.run_hooks()
+        return done
+
+    def run_hooks(self) -> tuple[Entry, ...]:
+        """What whoever beat does last."""
+        return run_hooks(self.store, self.roster, {}, self.folder, clock=lambda: self.now)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from heartbeat.breaker import Breaker, State
 from heartbeat.observation import source_state
-from heartbeat.rules.degradation import MEANING, Degradation, Level, SourceState, level_of, unusable
+from heartbeat.rules.degradation import MEANING, Degradation, Level, SourceState, level_of, needed, unusable
 from heartbeat.systems.base import Attempt, FailureKind, Reading, ReadStatus, SourceReport
 from heartbeat.watch import overall
 from heartbeat.watch.records import Records, SourceRecord
@@ -62,6 +62,22 @@ def test_G1_a_source_lowers_the_level_by_what_became_of_it(
     source: SourceState, level: Level, reason: str | None
 ) -> None:
     assert level_of([source, WELL]) == Degradation(level, (reason,) if reason else ())
+
+
+@pytest.mark.parametrize("engine", ["openclaw", "multica"])
+def test_G1_an_engine_that_is_needed_and_of_which_nobody_tells_who_runs_is_down(engine: str) -> None:
+    source = {"openclaw": "workboard", "multica": "multica"}[engine]
+    unused = f"nobody can be started by {engine}: {source} is not in use, which tells who runs"
+    silent = f"nobody can be started by {engine}: {source} does not tell who runs"
+    engines = needed([engine, "none"])
+    for sources in ([WELL], [WELL, SourceState(source, "disabled", "not_configured")]):
+        assert level_of(sources, engines=engines) == Degradation(Level.L2, (unused,))
+        assert level_of(sources, engines=needed(["none"])) == Degradation()
+    told = SourceState(source, "complete")
+    assert level_of([WELL, told], engines=engines) == Degradation()
+    assert level_of([WELL, told], engines=needed([engine], [source])) == Degradation(Level.L2, (silent,))
+    down = SourceState(source, "failed", "unreachable")
+    assert level_of([WELL, down], engines=needed([engine], [source])).reasons == (f"{source} is down (unreachable)",)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +187,13 @@ def records(*sources: SourceRecord, **changes: object) -> Records:
 
 
 def test_G1_health_tells_the_level_by_what_is_on_record() -> None:
-    well = SourceRecord("todo", "complete", NOW)
+    well = SourceRecord("workboard", "complete", NOW)
     slow = SourceRecord("multica", "failed", NOW, kind="timeout", shown=5 * MINUTE)
-    assert overall.level(records(well), starts_turns=True) == Degradation()
-    assert overall.level(records(well, slow), starts_turns=True).reasons == (
+    assert overall.level(records(well), dispatch=["openclaw"]) == Degradation()
+    assert overall.level(records(well, slow), dispatch=["openclaw"]).reasons == (
         "multica is slow (timeout); what it said 5m ago is shown",
     )
-    assert overall.level(records(well, breakers=(OPEN,)), starts_turns=True).level is Level.L2
-    assert overall.level(records(well, breakers=(OPEN,)), starts_turns=False).level is Level.L0
+    assert overall.level(records(well, breakers=(OPEN,)), dispatch=["openclaw"]).level is Level.L2
+    assert overall.level(records(well, breakers=(OPEN,)), dispatch=["none"]).level is Level.L0
     for nothing in (records(), records(well, trouble="no such table"), records(well, exists=False)):
-        assert overall.level(nothing, starts_turns=True).level is Level.L3
+        assert overall.level(nothing, dispatch=["openclaw"]).level is Level.L3

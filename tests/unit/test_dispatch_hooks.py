@@ -10,9 +10,13 @@ from pathlib import Path
 from heartbeat.attempt import Cause, Failure, Outcome
 from heartbeat.deadline import Deadline
 from heartbeat.dispatch.hooks import TRIES, run_hooks
+from heartbeat.roster.model import Operator
 from heartbeat.store.port import Entry, EntryKind, EntryState
+from tests.support.daemon_world import Machine, Stage
 from tests.support.dispatching import DispatchTeam, card, worker
 from tests.support.engines import Fail, Hang, StandInSpawner
+from tests.support.items import NOW
+from tests.support.rosters import make_roster
 from tests.support.scripted_writer import ScriptedSystem, ScriptedWorld
 
 WRITES_DOWN = (
@@ -82,3 +86,37 @@ def test_X6_a_hook_that_ends_whoever_runs_it_is_given_up_and_told(tmp_path: Path
     assert [each.state for each in hooks(group)] == [EntryState.DEAD]
     told = [each for each in group.messages("ops") if each.key.startswith("undone/hook:")]
     assert ["ended each time" in str(each.payload["body"]) for each in told] == [True]
+
+
+def test_X6_a_daemon_shows_what_a_beat_did_before_it_runs_a_hook_and_goes_on_whatever_that_does(
+    tmp_path: Path,
+) -> None:
+    machine, mark = Machine(NOW), tmp_path / "mark"
+    argv = ("/bin/sh", "-c", f"touch {mark}; exit 3")
+    agent = worker("a")
+    roster = make_roster(
+        agent,
+        timezone="UTC",
+        operator=Operator(),
+        sources={"workboard": {}},
+        extra={"on_complete": (argv,)},
+        path=tmp_path / "r",
+    )
+    stage = Stage(machine, tmp_path, roster, ScriptedWorld(ScriptedSystem()))
+    payload = {"argv": list(argv), "facts": {"dispatch": "hb-1"}}
+    stage.store.enqueue([Entry("hook:hb-1:0", EntryKind.HOOK, argv[0], payload, NOW, NOW, task="workboard:c1")])
+    before: list[bool] = []
+
+    class Shown(list[str]):
+        def append(self, line: str) -> None:
+            before.append(mark.exists())
+            super().append(line)
+
+    stage.shown = Shown()
+    stage.run(timedelta(minutes=11))
+    assert before[0] is False
+    assert mark.exists()
+    assert len(stage.slots("a")) == 2
+    [entry] = stage.store.entries(kind=EntryKind.HOOK)
+    assert entry.attempts >= 1
+    assert "exit code 3" in entry.error

@@ -14,8 +14,9 @@ from heartbeat.dispatch.round import Dispatched
 from heartbeat.dispatch.start import Result
 from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
 from heartbeat.store.port import Entry, EntryKind, EntryState
+from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.task import Status
+from heartbeat.task import Presence, Status
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
 from tests.support.engines import Answer, Fail, Hang, LoseAnswer, LoseRequest, StandInSpawner
 from tests.support.rosters import make_agent
@@ -304,7 +305,9 @@ def test_X6_hooks_are_run_when_all_else_is_done_and_not_at_all_once_the_roster_h
     group = team(tmp_path, card("c1", "a"), on_complete=(hook,))
     group.dispatched("a")
     group.extra = {"on_complete": (hook,)}
-    [entry] = group.beat("a").round.hooks
+    group.beat("a")
+    assert not marks.exists(), "not before the beat is over"
+    [entry] = group.run_hooks()
     assert marks.read_text() == "completed\n"
     assert entry.state is EntryState.DONE
     group.extra = {}
@@ -324,3 +327,51 @@ def test_X6_a_turn_that_its_engine_does_not_list_yet_is_not_lost(tmp_path: Path)
     group.every = timedelta(minutes=1)
     group.dispatched("a")
     assert group.attempts[0].outcome is Outcome.LOST
+
+
+def talked_since_the_look(folder: Path) -> DispatchTeam:
+    """The beat of `a` has read the board, and then a person speaks with `b`, for whom there is work."""
+    group = team(folder, card("c2", "b"), engine=StandInSpawner(Hang()))
+    group.fresh, board = False, group.world["workboard"]
+    board.shared = True
+    group.tick("a")
+    group.pass_time(timedelta(minutes=2))
+    board.presence = (Presence("b", False, group.now, "agent:b:main", talked_at=group.now),)
+    group.pass_time(timedelta(minutes=2))
+    return group
+
+
+def test_B4_nobody_is_started_whom_a_person_has_begun_to_talk_to_since_the_board_was_read(tmp_path: Path) -> None:
+    group = talked_since_the_look(tmp_path)
+    board = group.world["workboard"]
+    found = group.tick("b").round.dispatched["b"]
+    assert board.reads == 1
+    assert isinstance(found.decision, Skip)
+    assert found.decision.reason is Reason.TALKING
+    assert found.decision.told == "deferred: a person is talking to b until 2026-11-21T04:12:00.000Z"
+    assert board.heard == [frozenset({"b"})]
+    group.pass_time(timedelta(minutes=15))
+    assert isinstance(group.tick("b").round.dispatched["b"].decision, Start)
+
+
+def test_B4_T7_nobody_is_started_where_it_cannot_be_asked_anew(tmp_path: Path) -> None:
+    group = talked_since_the_look(tmp_path)
+    group.world["workboard"].deaf = TransportError(FailureKind.TIMEOUT, "no answer")
+    found = group.tick("b").round.dispatched["b"]
+    assert isinstance(found.decision, Skip)
+    assert found.decision.reason is Reason.DEGRADED
+    assert found.decision.told == "whether a turn is running cannot be known: workboard did not tell"
+
+
+def test_B4_one_question_is_for_all_who_are_about_to_be_started(tmp_path: Path) -> None:
+    names = [f"w{number}" for number in range(30)]
+    world = ScriptedWorld(ScriptedSystem(*(card(f"c{name}", name) for name in names)))
+    engine = StandInSpawner(*(Hang() for _ in names))
+    group = DispatchTeam(world, tmp_path, (worker("idle"), *map(worker, names)), engine=engine)
+    group.fresh, board = False, world["workboard"]
+    board.shared = True
+    group.tick("idle")
+    group.pass_time(timedelta(minutes=4))
+    started = [each for each in group.tick(*names).round.dispatched.values() if each.started is not None]
+    assert len(started) == 4
+    assert board.heard == [frozenset(names)]

@@ -389,7 +389,7 @@ def test_F1_the_provider_of_the_next_attempt_comes_with_the_decision() -> None:
     assert decided(HIGH, failover=TWO).provider.name == "alpha"  # type: ignore[union-attr]
     found = decided(WORKED, failover=TWO, attempts=[failed(1, WORKED.ref, provider="alpha")])
     assert isinstance(found, Continue)
-    assert (found.provider.name, found.told.count("alpha failed 1 times of 1")) == ("beta", 1)
+    assert (found.provider.name, found.told.count("alpha failed 1 time of 1")) == ("beta", 1)
 
 
 def test_F2_where_nobody_can_be_asked_a_new_task_stays_what_it_is() -> None:
