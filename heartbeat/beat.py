@@ -6,34 +6,31 @@ B3a, S10); `rehearse` shows the same and does nothing. The clock is read by the 
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from heartbeat.acting import acting, slot_before
-from heartbeat.action import Voice
-from heartbeat.actions import Carried, WriterBuilder, carry_out
+from heartbeat.actions import Carried, carry_out
+from heartbeat.belonging import settle_in
 from heartbeat.deadline import Deadline
-from heartbeat.dispatch.base import SpawnerBuilder
-from heartbeat.dispatch.claims import GIVE_BACK, is_claim, ref_of
-from heartbeat.dispatch.context import Means, opened
-from heartbeat.dispatch.engines import build_spawner
+from heartbeat.dispatch.claims import ref_of
+from heartbeat.dispatch.context import opened_anyway
 from heartbeat.dispatch.foresight import foreseen
-from heartbeat.dispatch.hooks import run_hooks
-from heartbeat.dispatch.round import Dispatched, Round, is_idle, play, unable
-from heartbeat.errors import StateError, UsageError
-from heartbeat.memory import Memory, Miss
-from heartbeat.notify.channels import open_channel
-from heartbeat.notify.delivery import Delivered, Open, deliver
+from heartbeat.dispatch.hooks import is_due
+from heartbeat.dispatch.round import Dispatched, Round, is_idle, play
+from heartbeat.errors import StateError
+from heartbeat.hearing import Ear
+from heartbeat.memory import Miss
+from heartbeat.notify.delivery import Delivered, deliver
 from heartbeat.notify.inbox import inbox, is_nudge, lately_shown
 from heartbeat.observation import Observation, degradation_of, observe, patience, ttl_of
-from heartbeat.plan import Plan, plan
-from heartbeat.policy import Recovery
-from heartbeat.receipt import beat_receipt
+from heartbeat.peers import Peers
+from heartbeat.plan import Plan
+from heartbeat.planner import plan
+from heartbeat.receipt import beat_receipt, done_for, extended
 from heartbeat.record import record_beats, record_failure, record_judgement
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.rules.attention import Attention, attention, decides
@@ -44,35 +41,13 @@ from heartbeat.schedule.due import due, next_due
 from heartbeat.store.fencing import fenced_entry
 from heartbeat.store.holder import Process
 from heartbeat.store.locks import Fenced, Lock, lease, try_exclusive
-from heartbeat.store.port import Entry, Receipt, Store
-from heartbeat.sweep import SourceBuilder
-from heartbeat.systems.registry import build_source, build_writer
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, Receipt, Store
 from heartbeat.systems.snapshot import SnapshotCache
-from heartbeat.task import Ref
+from heartbeat.withdrawal import may_be_written, withdrawn
 from heartbeat.worklist import Worklist, worklist
 
-_TICK = timedelta(microseconds=1)
 _INBOX = 20
 """Messages on top of one worklist; the others come with the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peers:
-    """How a beat reaches the world. A simulation puts a scripted world in its place."""
-
-    source: SourceBuilder = build_source
-    writer: WriterBuilder = build_writer
-    channel: Open = open_channel
-    pause: Callable[[float], None] = time.sleep
-    """Waits, in seconds."""
-    spawner: SpawnerBuilder = build_spawner
-    chance: Callable[[], float] = random.random
-    """A number from 0 up to 1, for jitter."""
-
-    @property
-    def means(self) -> Means:
-        """What starting turns needs of it."""
-        return Means(self.writer, self.spawner, self.pause, self.chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +91,8 @@ class Tick:
     delivered: Delivered | None = None
     round: Round = field(default_factory=Round)
     """What it did about agents' turns (rules X1 to X6)."""
+    hooks_wait: bool = False
+    """Whether the caller has hooks to run, when everything else is done."""
     resting: Mapping[str, datetime] = field(default_factory=dict)
     """Who was asked for and is not due yet, and when it is; by agent id."""
     fenced: tuple[Fenced, ...] = ()
@@ -139,9 +116,13 @@ def tick(
     """One scheduled beat of each agent over one shared sweep. An agent that is beating already is skipped (rule B1);
     with `only_due` so is one whose slot is answered already, and nothing is read where that is everybody (rule B2).
 
-    A beat that is over its own deadline, and is still there, is ended: its agent beats now (fencing.py).
+    A beat that is over its own deadline, and is still there, is ended: its agent beats now (fencing.py). The hooks of
+    turns that have ended are left to the caller, who has handed everything out by then (dispatch/hooks.py).
+
+    Raises StateError, also where the state is another roster's (belonging.py).
     """
     started = clock()
+    settle_in(store, roster, started)
     if only_due:
         agents, resting = who_is_due(roster, agents, store, started)
         if not agents:
@@ -197,7 +178,7 @@ def who_is_due(
     roster: Roster, agents: Sequence[Agent], store: Store, now: datetime
 ) -> tuple[Sequence[Agent], dict[str, datetime]]:
     """Those whose slot has come, and when the others are due, by agent id (rule B2)."""
-    last = {agent: receipt.started_at for agent, receipt in store.last_receipts().items()}
+    last = {agent: receipt.started_at for agent, receipt in store.last_beats().items()}
     ready = due(agents, roster.timezone, last, now)
     names = {agent.id for agent in ready}
     resting = {
@@ -233,12 +214,11 @@ class _Room:
             fresh=fresh or self._turns_changed(started),
             build=self.peers.source,
         )
-        planned = plan(
-            observation.judgement, acting(observation, [agent.id for agent in self.agents]), self.roster.charter()
-        )
+        ear = Ear(self.environment, self.store, self.clock, deadline, self.peers.source)
+        observation, planned = self._planned(observation, ear)
         record_judgement(self.store, observation, planned, started)
         carried = self._carry_out(observation, deadline)
-        dispatched = self._dispatch(observation, deadline, carried)
+        dispatched = self._dispatch(observation, deadline, carried, ear)
         # A breaker that opened just now shows in this beat's own level (rule G1).
         level = degradation_of(observation.sweep, self.roster, self.store, self.clock())
         if dispatched.obstacle:
@@ -254,6 +234,7 @@ class _Room:
             open_channel=self.peers.channel,
             pause=self.peers.pause,
         )
+        observation = ear.listened(observation, self._nudges_wait_for())
         beats = tuple(self._beat(observation, planned, agent, started, carried, dispatched) for agent in self.agents)
         shown = {beat.agent.id: beat.inbox for beat in beats}
         receipts = [beat.receipt for beat in beats if beat.receipt]
@@ -261,12 +242,25 @@ class _Room:
         beats = tuple(
             replace(beat, receipt=each.receipt, missed=each.missed) for beat, each in zip(beats, kept, strict=True)
         )
-        # Last of all: what a hook takes of the time is nobody else's.
-        dispatched = replace(dispatched, hooks=self._hooks(deadline))
-        return Tick(observation, beats, planned, carried, delivered, dispatched)
+        waits = is_due(self.store, self.clock())
+        return Tick(observation, beats, planned, carried, delivered, dispatched, hooks_wait=waits)
 
-    def _hooks(self, deadline: Deadline) -> tuple[Entry, ...]:
-        return run_hooks(self.store, self.roster, self.environment, self.locks, clock=self.clock, deadline=deadline)
+    def _planned(self, observation: Observation, ear: Ear) -> tuple[Observation, Plan]:
+        """What is to be done, by what persons say now wherever anybody is about to be nudged (rule B4)."""
+        planned = self._plan(observation)
+        nudged = {message.owner.id for message in planned.nudges}
+        heard = ear.listened(observation, nudged | self._nudges_wait_for())
+        return (observation, planned) if heard is observation else (heard, self._plan(heard))
+
+    def _plan(self, observation: Observation) -> Plan:
+        own = [agent.id for agent in self.agents]
+        return plan(observation.judgement, acting(observation, own), self.roster.charter())
+
+    def _nudges_wait_for(self) -> set[str]:
+        """Those of these agents that have a nudge in the inbox."""
+        own = {agent.id for agent in self.agents}
+        waiting = self.store.entries(kind=EntryKind.INBOX, states=UNFINISHED)
+        return {entry.target for entry in waiting if entry.target in own and is_nudge(entry)}
 
     def _turns_changed(self, now: datetime) -> bool:
         """Whether a snapshot may be older than what turns of these agents have done: then everything is read anew, or
@@ -276,18 +270,15 @@ class _Room:
         since = now - ttl_of(self.roster)
         return any(self.store.attempts(agent=agent.id, since=since) for agent in self.agents)
 
-    def _dispatch(self, observation: Observation, deadline: Deadline, carried: Carried) -> Round:
+    def _dispatch(self, observation: Observation, deadline: Deadline, carried: Carried, ear: Ear) -> Round:
         """What ended is collected, and whoever has ready work is started (rules X1 to X6)."""
         if is_idle(self.roster, self.store):
             return Round()
-        try:
-            context = opened(
-                self.roster, self.environment, self.store, self.locks, self.clock, deadline, self.peers.means
-            )
-        except UsageError as error:
-            return unable(self.agents, str(error))
+        context = opened_anyway(
+            self.roster, self.environment, self.store, self.locks, self.clock, deadline, self.peers.means
+        )
         written = (*carried.done, *carried.conflicts, *carried.later, *carried.dead)
-        return play(context, observation, self.agents, {ref_of(entry) for entry in written})
+        return play(context, observation, self.agents, {ref_of(entry) for entry in written}, ear.listened)
 
     def _carry_out(self, observation: Observation, deadline: Deadline) -> Carried:
         return carry_out(
@@ -298,28 +289,9 @@ class _Room:
             clock=self.clock,
             deadline=deadline,
             build=self.peers.writer,
-            allowed=lambda entry: entry.key.startswith(GIVE_BACK) or not (is_claim(entry) or self._paused(entry)),
-            withdrawn=lambda entry: self._withdrawn(observation, entry),
+            allowed=lambda entry: may_be_written(entry, self.store, self.clock()),
+            withdrawn=lambda entry: withdrawn(entry, observation, self.store, self.clock()),
         )
-
-    def _paused(self, entry: Entry) -> bool:
-        """Whether a pause stands for whose work it is, also one that was declared since the write was planned."""
-        owner = str(entry.payload.get("owner", ["", ""])[1])
-        return Memory(pauses=self.store.pauses()).paused(owner, self.clock()) is not None
-
-    def _withdrawn(self, observation: Observation, entry: Entry) -> str:
-        """Why a write of the rules is not wanted any more, whatever was planned once (rules R3a, T5, B7)."""
-        write = entry.payload.get("write", {})
-        if write.get("voice") != Voice.RULE.value or entry.key.startswith(GIVE_BACK):
-            return ""
-        memory, charter = observation.judgement.memory, self.roster.charter()
-        policy = charter.policy_for(str(entry.payload.get("owner", ["", ""])[1]))
-        if policy is None or policy.recovery is not Recovery.ACT or memory.observing:
-            return "the roster does not let heartbeat act for it any more"
-        hold = self.store.holds().get(Ref(*write.get("ref", ("", ""))))
-        if hold is not None and self.clock() < hold.until:
-            return f"held: {hold.why}"
-        return ""
 
     def _beat(
         self,
@@ -333,7 +305,7 @@ class _Room:
         own = worklist(observation.assessment, agent.id, patrol=agent.patrol)
         talk = _talk_with(observation, agent)
         deferred = _deferred(talk, inbox(self.store, agent.id), planned, own)
-        reasons = (*_extended(observation, own), *_done_for(agent, carried), *filter(None, (deferred,)))
+        reasons = (*extended(observation, own), *done_for(agent, carried), *filter(None, (deferred,)))
         turn = dispatched.dispatched.get(agent.id)
         record = turn.record if turn is not None else {}
         receipt = beat_receipt(observation, agent, own, started, self.clock(), reasons, record)
@@ -361,27 +333,6 @@ def _deferred(talk: Talk | None, letters: Sequence[Entry], planned: Plan, own: W
     climbs = [planned.climbs.get(standing.task.key) for standing in own.standings]
     untaken = any(climb is not None and talk.told in climb.waits for climb in climbs)
     return talk.told if untaken or any(map(is_nudge, letters)) else ""
-
-
-def _extended(observation: Observation, own: Worklist) -> Iterator[str]:
-    """The tasks whose runtime limit was extended, since there is progress: that is on record (rule T4)."""
-    for standing in own.standings:
-        stall = observation.judgement.stalls.get(standing.task.key)
-        if stall is not None and stall.extended:
-            yield f"{standing.task.items[0].key}: {stall.reasons[-1]}"
-
-
-def _done_for(agent: Agent, carried: Carried) -> Iterator[str]:
-    """What this tick did to the agent's tasks."""
-    for entry in (*carried.done, *carried.conflicts, *carried.later, *carried.dead):
-        if entry.payload.get("owner", ["", ""])[1] == agent.id:
-            yield told_of_write(entry)
-
-
-def told_of_write(entry: Entry) -> str:
-    """What a receipt says of a write."""
-    operation = str(entry.payload.get("write", {}).get("operation", "write"))
-    return f"{operation} {entry.task}: {entry.state.value}"
 
 
 def rehearse(

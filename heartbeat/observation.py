@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from heartbeat.deadline import LONGEST_BEAT
 from heartbeat.judge import Judgement, Scene, judge
 from heartbeat.memory import Memory
 from heartbeat.policy import Policy
 from heartbeat.roster.model import Roster
-from heartbeat.rules.degradation import Degradation, SourceState, level_of
+from heartbeat.rules.degradation import Degradation, SourceState, level_of, needed
 from heartbeat.schedule.slots import current_slot
 from heartbeat.store.port import Store, Tombstone
 from heartbeat.sweep import SourceBuilder, Sweep, sweep
@@ -54,9 +55,9 @@ def ttl_of(roster: Roster) -> timedelta:
 
 
 def patience(policies: Sequence[Policy]) -> Deadline:
-    """The total deadline of a tick of these agents (rule B1)."""
+    """The total deadline of a tick of these agents (rule B1), a quarter of an hour at most."""
     shortest = min((policy.every.total_seconds() for policy in policies), default=600.0)
-    return Deadline.after(shortest * _SHARE_OF_EVERY)
+    return Deadline.after(min(shortest * _SHARE_OF_EVERY, LONGEST_BEAT))
 
 
 def observe(
@@ -113,7 +114,7 @@ def observe(
 
 def remember(store: Store, roster: Roster, now: datetime, *, alone: bool = False) -> Memory:
     """What the rules remember. A store without receipts and clocks has nothing to go by (rule B5, see `observe`)."""
-    beats = {agent: receipt.started_at for agent, receipt in store.last_receipts().items()}
+    beats = {agent: receipt.started_at for agent, receipt in store.last_beats().items()}
     clocks = store.clocks()
     return Memory(
         clocks=clocks,
@@ -151,12 +152,14 @@ def degradation_of(seen: Sweep, roster: Roster, store: Store, now: datetime) -> 
     """The level by what a sweep saw and what stands in the store now (rule G1)."""
     lost = store.tombstone()
     starts_turns = any(agent.policy.dispatch != "none" for agent in roster.agents.values())
+    silent = [name for name, reading in seen.readings.items() if reading.presence is None]
     return level_of(
         [source_state(reading, seen.now) for reading in seen.readings.values()],
         # Of those who are asked for turns; where the roster has nobody started they are in nobody's way.
         store.breakers().values() if starts_turns else (),
         now,
         memory_lost="" if lost is None else lost.reason,
+        engines=needed((agent.policy.dispatch for agent in roster.agents.values()), silent),
     )
 
 

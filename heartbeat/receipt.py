@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from heartbeat import __version__
+from heartbeat.actions import Carried
 from heartbeat.observation import Observation
 from heartbeat.roster.model import Agent, Roster
-from heartbeat.schedule.slots import current_slot
-from heartbeat.store.port import Outcome, Receipt
+from heartbeat.schedule.slots import current_slot, rhythm_text
+from heartbeat.store.port import Entry, Outcome, Receipt
 from heartbeat.systems.base import Rejected, SourceReport
 from heartbeat.worklist import Worklist
 
@@ -52,6 +55,25 @@ def failure_receipt(roster: Roster, agent: Agent, started: datetime, ended: date
     return _receipt(roster, agent, started, ended, outcome="failed", reasons=told, level="L3", level_reasons=told)
 
 
+def interruption_receipt(
+    roster: Roster, agent: Agent, started: datetime, ended: datetime, error: BaseException
+) -> Receipt:
+    """The receipt of a beat that was ended from outside before it was done. It answers no slot: the next one does."""
+    reason = f"ended by {_ender(error)} before it was done; the next beat takes its place"
+    receipt = _receipt(roster, agent, started, ended, outcome="interrupted", reasons=(reason,))
+    return replace(receipt, slot=None)
+
+
+def _ender(error: BaseException) -> str:
+    code = error.code if isinstance(error, SystemExit) else None
+    if not isinstance(code, int):
+        return "Ctrl-C" if isinstance(error, KeyboardInterrupt) else "its own program"
+    try:
+        return signal.Signals(code - 128).name
+    except ValueError:
+        return f"exit code {code}"
+
+
 def source_line(report: SourceReport, age: float | None) -> dict[str, object]:
     """What a receipt keeps of a source's report."""
     return {
@@ -62,7 +84,29 @@ def source_line(report: SourceReport, age: float | None) -> dict[str, object]:
         "message": report.message,
         "items": report.items,
         "age_seconds": age,
+        "agents": list(report.agents),
     }
+
+
+def extended(observation: Observation, own: Worklist) -> Iterator[str]:
+    """The tasks whose runtime limit was extended, since there is progress: that is on record (rule T4)."""
+    for standing in own.standings:
+        stall = observation.judgement.stalls.get(standing.task.key)
+        if stall is not None and stall.extended:
+            yield f"{standing.task.items[0].key}: {stall.reasons[-1]}"
+
+
+def done_for(agent: Agent, carried: Carried) -> Iterator[str]:
+    """What this tick did to the agent's tasks."""
+    for entry in (*carried.done, *carried.conflicts, *carried.later, *carried.dead):
+        if entry.payload.get("owner", ["", ""])[1] == agent.id:
+            yield told_of_write(entry)
+
+
+def told_of_write(entry: Entry) -> str:
+    """What a receipt says of a write."""
+    operation = str(entry.payload.get("write", {}).get("operation", "write"))
+    return f"{operation} {entry.task}: {entry.state.value}"
 
 
 def _receipt(
@@ -98,6 +142,7 @@ def _receipt(
         dispatch=dict(dispatch or {}),
         level=level,
         level_reasons=level_reasons,
+        rhythm=rhythm_text(agent.policy, roster.timezone),
     )
 
 

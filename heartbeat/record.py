@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from heartbeat.actions import entry_of
@@ -13,7 +14,8 @@ from heartbeat.notify.inbox import is_nudge, shown
 from heartbeat.notify.roles import addressed
 from heartbeat.observation import Observation
 from heartbeat.plan import Plan
-from heartbeat.receipt import failure_receipt
+from heartbeat.receipt import failure_receipt, interruption_receipt
+from heartbeat.retention import clock_has_held, limit_of
 from heartbeat.roster.model import Agent, Roster
 from heartbeat.schedule.due import passed_over
 from heartbeat.schedule.slots import current_slot
@@ -22,9 +24,6 @@ from heartbeat.store.port import Link as RememberedLink
 from heartbeat.systems.base import ReadStatus
 
 _Key = TypeVar("_Key")
-
-_SHORTEST_RETENTION = timedelta(days=2)
-"""When an item was last seen is refreshed once a day only."""
 
 
 def record_judgement(store: Store, observation: Observation, plan: Plan, at: datetime) -> None:
@@ -151,8 +150,8 @@ def record_beats(
             for entry in entries:
                 _nudged(store, entry, at)
         retention = roster.extra.get("retention")
-        if isinstance(retention, timedelta):
-            store.forget_before(at - max(retention, _SHORTEST_RETENTION))
+        if isinstance(retention, timedelta) and clock_has_held(store, roster, at):
+            store.forget_before(limit_of(retention, roster, at))
     return kept
 
 
@@ -160,16 +159,20 @@ def _answered(store: Store, roster: Roster, receipt: Receipt, at: datetime, stuc
     """A receipt with the slot that it answers, and the slots that passed before that without one (rule B2).
 
     A slot has one receipt (invariant I6): a further beat within it, by hand or after the clock was set back, has none.
+    It tells what passed all the same: where the clock once ran ahead, its slot may be the only one of late that was
+    answered then.
     """
     slot, agent = receipt.slot, receipt.agent
-    if slot is None or store.slot_taken(agent, slot):
-        return Kept(replace(receipt, slot=None))
-    policy, timezone = roster.agents[agent].policy, roster.timezone
     last = store.last_receipt(agent)
-    answered = store.last_slot(agent, slot)
-    if answered is None and last is not None:
-        answered = last.started_at  # a receipt without a slot is all that is left
-    span = passed_over(policy, timezone, answered, slot)
+    whole = last if last is None or last.outcome != "interrupted" else store.last_beats().get(agent)
+    receipt = replace(receipt, first=whole is None)
+    if slot is None:
+        return Kept(receipt)
+    if store.slot_taken(agent, slot):
+        receipt = replace(receipt, slot=None)
+    policy, timezone = roster.agents[agent].policy, roster.timezone
+    began, rhythm = (None, "") if whole is None else (whole.started_at, whole.rhythm)
+    span = passed_over(policy, timezone, began, slot, rhythm, partial(store.last_slot, agent))
     if span is None:
         return Kept(receipt)
     hung = agent in stuck and current_slot(policy, timezone, stuck[agent]) <= span.first
@@ -209,8 +212,10 @@ def record_failure(
     error: BaseException,
     stuck: Mapping[str, datetime] | None = None,
 ) -> None:
-    """A beat that failed is on record too; the failure itself goes on to the caller. `stuck` as in `record_beats`."""
-    receipts = (failure_receipt(roster, agent, started, ended, error) for agent in agents)
+    """A beat that failed is on record too, and so is one that was ended from outside, by a signal or Ctrl-C. What ended
+    it goes on to the caller. `stuck` as in `record_beats`."""
+    told = interruption_receipt if isinstance(error, SystemExit | KeyboardInterrupt) else failure_receipt
+    receipts = (told(roster, agent, started, ended, error) for agent in agents)
     kept = [_answered(store, roster, receipt, ended, stuck or {}) for receipt in receipts]
     with store.transaction():
         for each in kept:

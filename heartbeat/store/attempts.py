@@ -11,10 +11,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from heartbeat.attempt import Attempt, Cause, Engine, Life, Outcome, Usage
-from heartbeat.store.database import Database, integer, where
-from heartbeat.store.port import to_json
-from heartbeat.store.schema import (
+from heartbeat.attempt import Attempt, Cause, Engine, Life, Outcome, Stopwatch, Uptime, Usage
+from heartbeat.store.canonical import to_json
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     flag,
@@ -31,13 +30,14 @@ from heartbeat.store.schema import (
     stamp_if_any,
     text,
 )
+from heartbeat.store.database import Database, integer, where
 from heartbeat.store.turns import refuse_change, refuse_numbers, refuse_transition
 from heartbeat.task import Ref, Status
 
 _COLUMNS = (
     "id, agent, refs, task, title, number, engine, provider, planned_at, model, session, life, continued, before, "
     "letter, run, tries, spawned_at, accepted_at, deadline, ended_at, outcome, cause, exit_code, error, input_tokens, "
-    "output_tokens, cost_usd"
+    "output_tokens, cost_usd, boot, uptime, lasted"
 )
 _CHANGING = _COLUMNS.split(", ")[3:]
 """All but what stands for good: the first three."""
@@ -203,7 +203,12 @@ def _values(attempt: Attempt) -> tuple[Any, ...]:
         attempt.usage.input_tokens,
         attempt.usage.output_tokens,
         attempt.usage.cost_usd,
+        *_stopwatch_values(attempt.stopwatch),
     )
+
+
+def _stopwatch_values(watch: Stopwatch | None) -> tuple[Any, ...]:
+    return (None, None, None) if watch is None else (bound(watch.at.boot), watch.at.seconds, watch.seconds)
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
@@ -234,4 +239,15 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
         exit_code=number_if_any(row[23]),
         error=text(row[24]),
         usage=Usage(number_if_any(row[25]), number_if_any(row[26]), real_if_any(row[27])),
+        stopwatch=_stopwatch(*row[28:31]),
     )
+
+
+def _stopwatch(boot: object, uptime: object, lasted: object) -> Stopwatch | None:
+    """None for an attempt that nothing was asked for yet, or of an older heartbeat. Raises TypeError, ValueError."""
+    shown, seconds = real_if_any(uptime), real_if_any(lasted)
+    if boot is None and shown is None and seconds is None:
+        return None
+    if shown is None or seconds is None:
+        raise TypeError("half a stopwatch")
+    return Stopwatch(Uptime(text(boot), shown), seconds)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from heartbeat.breaker import Breaker, State
+from heartbeat.store.columns import bound, instant_if_any, number, stamp_if_any, text
 from heartbeat.store.database import Database
-from heartbeat.store.schema import bound, instant_if_any, number, stamp_if_any, text
 
 _COLUMNS = "provider, state, failures, openings, until, probe, probe_at, coolings, cooled_until, why, changed_at"
 

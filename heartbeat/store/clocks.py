@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from heartbeat.memory import Clock, Mark, Window
-from heartbeat.store.database import Database
-from heartbeat.store.port import from_json, to_json
-from heartbeat.store.schema import (
+from heartbeat.store.canonical import from_json, to_json
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     instant,
@@ -21,6 +20,7 @@ from heartbeat.store.schema import (
     text,
     text_if_any,
 )
+from heartbeat.store.database import Database
 from heartbeat.task import EvidenceKind, Ref
 
 _CLOCK_COLUMNS = "source, id, epoch, began_at, seen_at, activity, progress, newest_at, newest_id, revision"

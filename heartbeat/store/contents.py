@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from heartbeat.attempt import Attempt, DeadLetter
 from heartbeat.breaker import Breaker
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
-from heartbeat.store.port import UNFINISHED, Entry, Link, LogEntry, Receipt, Tombstone, from_json, to_json, utc
+from heartbeat.store.canonical import from_json, to_json, utc
+from heartbeat.store.port import UNFINISHED, Belonging, Entry, Link, LogEntry, Receipt, Tombstone
 from heartbeat.task import Ref
 
 _Key = TypeVar("_Key")
@@ -50,6 +51,7 @@ class Contents:
     breakers: dict[str, Breaker] = field(default_factory=dict)
     letters: dict[str, DeadLetter] = field(default_factory=dict)
     tombstone: Tombstone | None = None
+    belonging: Belonging | None = None
 
     def copy(self) -> Contents:
         """Another one with the same records, which changes by itself."""

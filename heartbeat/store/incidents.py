@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from heartbeat.memory import Ending, Hold, Incident, Pause, Stage, Step, StepOutcome, StepTaken
-from heartbeat.store.database import Database, where
-from heartbeat.store.port import from_json, to_json
-from heartbeat.store.schema import (
+from heartbeat.store.canonical import from_json, to_json
+from heartbeat.store.columns import (
     bound,
     instant,
     instant_if_any,
@@ -20,6 +19,7 @@ from heartbeat.store.schema import (
     stamp_if_any,
     text,
 )
+from heartbeat.store.database import Database, where
 from heartbeat.task import Owner, OwnerKind, Ref
 
 _INCIDENT_COLUMNS = (

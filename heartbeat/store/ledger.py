@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heartbeat.memory import Rounds
-from heartbeat.store.database import Database, integer, where
-from heartbeat.store.fencing import Fenced, fenced_entry
-from heartbeat.store.port import LogEntry, to_json
-from heartbeat.store.schema import (
+from heartbeat.store.canonical import to_json
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     instant,
@@ -26,6 +24,9 @@ from heartbeat.store.schema import (
     stamp_if_any,
     text,
 )
+from heartbeat.store.database import Database, integer, where
+from heartbeat.store.fencing import Fenced, fenced_entry
+from heartbeat.store.port import LogEntry
 from heartbeat.task import Ref
 
 _ROUNDS_COLUMNS = "source, id, used, extra, idle, progress_at, turn_at, slot, warned_at, paused_at"

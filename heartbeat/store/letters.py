@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from heartbeat.attempt import OPEN_LETTERS, DeadLetter, LetterState
-from heartbeat.store.database import Database, where
-from heartbeat.store.port import to_json
-from heartbeat.store.schema import (
+from heartbeat.store.canonical import to_json
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     flag,
@@ -23,6 +22,7 @@ from heartbeat.store.schema import (
     stamp_if_any,
     text,
 )
+from heartbeat.store.database import Database, where
 from heartbeat.store.turns import share
 from heartbeat.task import Ref
 

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
+from heartbeat.store.canonical import settled, utc
 from heartbeat.store.contents import Contents, kept
 from heartbeat.store.memory_turns import TurnsInMemory
 from heartbeat.store.port import (
     SIGHTING_REFRESH,
     UNFINISHED,
+    Belonging,
     Entry,
     EntryKind,
     EntryState,
@@ -23,8 +25,6 @@ from heartbeat.store.port import (
     Receipt,
     Tombstone,
     refuse_write,
-    settled,
-    utc,
 )
 from heartbeat.task import Ref
 
@@ -81,6 +81,24 @@ class MemoryStore(TurnsInMemory):
 
     def last_receipts(self) -> Mapping[str, Receipt]:
         return self._contents.newest_receipts()
+
+    def last_beats(self) -> Mapping[str, Receipt]:
+        found: dict[str, Receipt] = {}
+        for receipt in self._newest_first():
+            if receipt.outcome != "interrupted":
+                found.setdefault(receipt.agent, receipt)
+        return found
+
+    def began_between(self, since: datetime, until: datetime) -> bool:
+        first, last = utc(since), utc(until)
+        return any(first <= receipt.started_at <= last for receipt in self._newest_first())
+
+    def belonging(self) -> Belonging | None:
+        return self._contents.belonging
+
+    def note_belonging(self, belonging: Belonging) -> None:
+        self._refuse_if_read_only()
+        self._contents.belonging = kept(belonging)
 
     def slot_taken(self, agent: str, slot: datetime) -> bool:
         asked = utc(slot)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from heartbeat.attempt import Attempt, DeadLetter, Life
 from heartbeat.breaker import Breaker
+from heartbeat.store.canonical import utc
 from heartbeat.store.contents import Contents, kept, newest_time
-from heartbeat.store.port import utc
 from heartbeat.store.turns import refuse_change, refuse_numbers, refuse_transition, share
 from heartbeat.task import Ref
 

@@ -2,7 +2,8 @@
 
 The state directory holds
 - `state.db`: the database. It comes into being whole, by a rename, so that an empty one was emptied by somebody else;
-- `state.marker`: made after the first database. A marker without a database means lost memory, never a first run;
+- `state.marker`: made after the first database. A marker without a database means lost memory, never a first run.
+  Where the whole directory went, what is noted elsewhere says so (witness.py);
 - `state.lock`: shared by everybody who has the database open, exclusive for whoever replaces the file. Without it a
   process that still had the old file open could leave its journal beside the new one and spoil it;
 - `state.write`: held by whoever is writing (guard.py);
@@ -38,7 +39,7 @@ from heartbeat.deadline import Deadline
 from heartbeat.durable import sync_directory
 from heartbeat.errors import StateError
 from heartbeat.instants import to_text
-from heartbeat.store import schema
+from heartbeat.store import columns, schema, witness
 from heartbeat.store.database import DatabaseTrouble, connect, is_busy, is_damage, suspect_note, trouble
 from heartbeat.store.guard import Guard
 from heartbeat.store.locks import Fenced, lease, shared, try_exclusive
@@ -234,6 +235,8 @@ def _absent(path: Path) -> _Unusable | None:
     except FileNotFoundError:
         earlier = sorted(path.parent.glob(f"{path.name}.corrupt-*"))
         if not earlier and not (path.parent / MARKER).exists():
+            if witness.is_known(path.parent):
+                return _Unusable(f"{path} vanished, and with it all else that scheduled beats kept in that directory")
             return _Unusable("there is no state yet", lost=False)
         aside = f" ({earlier[-1].name} is still there)" if earlier else ""
         return _Unusable(f"{path} vanished{aside}")
@@ -245,8 +248,9 @@ def _absent(path: Path) -> _Unusable | None:
 
 
 def _last_change(path: Path) -> datetime:
-    """When the damaged file was last written, or where there is none, when its directory lost or got a file."""
-    return datetime.fromtimestamp((path if path.exists() else path.parent).stat().st_mtime, UTC)
+    """When the damaged file was last written, or where there is none, when the directory above lost or got a file."""
+    there = next(each for each in (path, *path.parents) if each.exists())
+    return datetime.fromtimestamp(there.stat().st_mtime, UTC)
 
 
 def _fault(connection: sqlite3.Connection, path: Path, *, thorough: bool) -> str | None:
@@ -358,9 +362,9 @@ def _write_new(new: Path, tombstone: Tombstone | None, busy_timeout: float) -> N
                 connection.execute(
                     "INSERT INTO tombstones (at, reason, quarantined) VALUES (?, ?, ?)",
                     (
-                        schema.stamp(tombstone.at),
-                        schema.bound(tombstone.reason),
-                        None if tombstone.quarantined is None else schema.bound(tombstone.quarantined),
+                        columns.stamp(tombstone.at),
+                        columns.bound(tombstone.reason),
+                        None if tombstone.quarantined is None else columns.bound(tombstone.quarantined),
                     ),
                 )
             connection.execute("COMMIT")

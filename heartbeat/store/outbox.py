@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from heartbeat.store.database import Database, integer, where
-from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState, to_json
-from heartbeat.store.schema import (
+from heartbeat.store.canonical import to_json
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     instant,
@@ -19,6 +18,8 @@ from heartbeat.store.schema import (
     stamp_if_any,
     text,
 )
+from heartbeat.store.database import Database, integer, where
+from heartbeat.store.port import UNFINISHED, Entry, EntryKind, EntryState
 
 _COLUMNS = (
     "key, kind, target, payload, created_at, due_at, task, incident, state, attempts, claimed_at, finished_at, error, "

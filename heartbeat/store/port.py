@@ -6,11 +6,10 @@ runs. Foreign text may hold anything a Python string can, lone surrogates and NU
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -20,7 +19,8 @@ from heartbeat.memory import Clock, Hold, Incident, Miss, Pause, Rounds, Window
 from heartbeat.store.turns import Turns
 from heartbeat.task import Ref
 
-Outcome = Literal["done", "degraded", "failed", "skipped"]
+Outcome = Literal["done", "degraded", "failed", "skipped", "interrupted"]
+"""`interrupted`: ended from outside before it was done. It answers no slot, and another beat takes its place."""
 
 SIGHTING_REFRESH = timedelta(days=1)
 """How old `last seen` must be before it is written again: daily is enough for retention and keeps commits few."""
@@ -30,11 +30,13 @@ SIGHTING_REFRESH = timedelta(days=1)
 class Receipt:
     """What one beat of one agent did (rules S10, B2). The mappings hold plain JSON values only.
 
-    `sources`: one `{name, status, transport, kind, message, items, age_seconds}` a source. `buckets`: items by where
-    they went. `rejected`: records that could not be read, raw text kept. `slot`: the latest due instant at the beat's
-    start, which it answers; None where the agent has none. `dispatch`: what was decided about starting work,
+    `sources`: one `{name, status, transport, kind, message, items, age_seconds, agents}` a source. `buckets`: items by
+    where they went. `rejected`: records that could not be read, raw text kept. `slot`: the latest due instant at the
+    beat's start, which it answers; None where the agent has none. `dispatch`: what was decided about starting work,
     `{decision, reason, told, task, dispatch, provider}`; empty where that was not asked. `level`: `L0` to `L3` (rule
-    G1), and why; empty where it was not computed.
+    G1), and why; empty where it was not computed. `first`: the agent's first of all, and so never late: its slot may
+    have come before anybody beat here. `rhythm`: what decided the agent's slots then (schedule/slots.py); empty in
+    receipts of old.
     """
 
     id: str
@@ -54,11 +56,22 @@ class Receipt:
     dispatch: Mapping[str, Any] = field(default_factory=dict)
     level: str = ""
     level_reasons: tuple[str, ...] = ()
+    first: bool = False
+    rhythm: str = ""
 
     @property
     def late(self) -> timedelta | None:
-        """How long after its slot the beat began (rule B2); None where it answers none."""
-        return None if self.slot is None else self.started_at - self.slot
+        """How long after its slot the beat began (rule B2); None where it answers none, or is the agent's first."""
+        return None if self.slot is None or self.first else self.started_at - self.slot
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Whose state this is: the roster that beat here last, by its path as it was given, and its agents, sorted."""
+
+    path: str
+    agents: tuple[str, ...]
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,17 @@ class Entry:
     error: str = ""
     result: str = ""
 
+    @property
+    def summary(self) -> str:
+        """What it does, in a few words: the operation, or the title of a message; never a whole text."""
+        write = self.payload.get("write")
+        if isinstance(write, dict):
+            return f"{str(write.get('operation', 'write')).replace('_', ' ')} on {self.target}"
+        if self.kind is EntryKind.HOOK:
+            return f"run {self.target} after a turn"
+        title = str(self.payload.get("title", ""))
+        return f"tell {self.target}: {title}" if title else f"tell {self.target}"
+
     def is_due(self, now: datetime) -> bool:
         """Whether its time has come. What was made later than now waits for no clock that was set back (rule B6)."""
         return self.due_at <= now or self.created_at > now
@@ -187,6 +211,22 @@ class Store(Turns, Protocol):
 
     def last_receipts(self) -> Mapping[str, Receipt]:
         """The newest receipt of each agent that has one, by agent id."""
+        ...
+
+    def last_beats(self) -> Mapping[str, Receipt]:
+        """The newest receipt of each agent that was not interrupted, by agent id."""
+        ...
+
+    def began_between(self, since: datetime, until: datetime) -> bool:
+        """Whether any beat on record began within, both ends included."""
+        ...
+
+    def belonging(self) -> Belonging | None:
+        """Whose state this is; None where nobody has beaten since that is kept."""
+        ...
+
+    def note_belonging(self, belonging: Belonging) -> None:
+        """In place of what was kept."""
         ...
 
     def slot_taken(self, agent: str, slot: datetime) -> bool:
@@ -368,47 +408,6 @@ class Store(Turns, Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def utc(instant: datetime) -> datetime:
-    """The same instant in UTC; raises ValueError for a time without a zone, which would be guessed as local."""
-    if instant.tzinfo is None:
-        raise ValueError(f"{instant.isoformat()} has no time zone")
-    return instant.astimezone(UTC)
-
-
-def settled(receipt: Receipt) -> Receipt:
-    """The receipt as every store gives it back: times in UTC, plain JSON inside. Raises ValueError."""
-    return replace(
-        receipt,
-        slot=None if receipt.slot is None else utc(receipt.slot),
-        started_at=utc(receipt.started_at),
-        ended_at=utc(receipt.ended_at),
-        sources=tuple(from_json(to_json(receipt.sources))),
-        buckets=from_json(to_json(receipt.buckets)),
-        rejected=tuple(from_json(to_json(receipt.rejected))),
-        reasons=tuple(receipt.reasons),
-        dispatch=from_json(to_json(receipt.dispatch)),
-        level_reasons=tuple(receipt.level_reasons),
-    )
-
-
-def to_json(value: object) -> str:
-    """Compact JSON text; mappings and tuples become objects and arrays. Raises ValueError for what JSON cannot hold."""
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-    except TypeError as error:
-        raise ValueError(f"only plain JSON can be kept: {error}") from error
-
-
-def from_json(text: str) -> Any:
-    return json.loads(text)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def refuse_write(where: str) -> StateError:

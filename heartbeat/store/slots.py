@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from heartbeat.memory import Miss, MissReason
+from heartbeat.store.columns import bound, bound_if_any, instant, instant_if_any, number, stamp, stamp_if_any, text
 from heartbeat.store.database import Database, integer, where
-from heartbeat.store.schema import bound, bound_if_any, instant, instant_if_any, number, stamp, stamp_if_any, text
 
 _COLUMNS = "agent, first, last, count, reason, noted_at"
 

@@ -13,14 +13,9 @@ from typing import Any
 
 from heartbeat.store.attempts import AttemptTables
 from heartbeat.store.breakers import BreakerTable
+from heartbeat.store.canonical import from_json, settled, to_json
 from heartbeat.store.clocks import ClockTables
-from heartbeat.store.database import integer, where
-from heartbeat.store.incidents import IncidentTables
-from heartbeat.store.ledger import LedgerTables
-from heartbeat.store.letters import LetterTable
-from heartbeat.store.outbox import OutboxTable
-from heartbeat.store.port import SIGHTING_REFRESH, Link, Receipt, Tombstone, from_json, settled, to_json
-from heartbeat.store.schema import (
+from heartbeat.store.columns import (
     bound,
     bound_if_any,
     instant,
@@ -35,12 +30,18 @@ from heartbeat.store.schema import (
     text,
     text_if_any,
 )
+from heartbeat.store.database import integer, where
+from heartbeat.store.incidents import IncidentTables
+from heartbeat.store.ledger import LedgerTables
+from heartbeat.store.letters import LetterTable
+from heartbeat.store.outbox import OutboxTable
+from heartbeat.store.port import SIGHTING_REFRESH, Belonging, Link, Receipt, Tombstone
 from heartbeat.store.slots import SlotTables
 from heartbeat.task import Ref
 
 _RECEIPT_COLUMNS = (
     "id, agent, slot, started_at, ended_at, outcome, degraded, sources, buckets, rejected, reasons, version, host, "
-    "pid, dispatch, level, level_reasons"
+    "pid, dispatch, level, level_reasons, first, rhythm"
 )
 
 _RETENTION: tuple[str, ...] = (
@@ -101,6 +102,28 @@ class SqliteStore(
     def last_receipts(self) -> Mapping[str, Receipt]:
         newest = self._receipts("WHERE sequence IN (SELECT max(sequence) FROM receipts GROUP BY agent)", ())
         return {receipt.agent: receipt for receipt in newest}
+
+    def last_beats(self) -> Mapping[str, Receipt]:
+        newest = dict(self.last_receipts())
+        for agent in [agent for agent, receipt in newest.items() if receipt.outcome == "interrupted"]:
+            whole = "WHERE agent = ? AND outcome <> 'interrupted' ORDER BY sequence DESC LIMIT 1"
+            newest |= {receipt.agent: receipt for receipt in self._receipts(whole, (bound(agent),))}
+        return {agent: receipt for agent, receipt in newest.items() if receipt.outcome != "interrupted"}
+
+    def began_between(self, since: datetime, until: datetime) -> bool:
+        question = "SELECT 1 FROM receipts WHERE started_at BETWEEN ? AND ? LIMIT 1"
+        return bool(self._execute(question, (stamp(since), stamp(until))))
+
+    def belonging(self) -> Belonging | None:
+        rows = self._execute("SELECT path, agents, since FROM belonging")
+        with self._decoding("belonging"):
+            for path, agents, since in rows:
+                return Belonging(text(path), tuple(json_array(agents)), instant(since))
+        return None
+
+    def note_belonging(self, belonging: Belonging) -> None:
+        values = (bound(belonging.path), bound(to_json(belonging.agents)), stamp(belonging.since))
+        self._write_all("INSERT OR REPLACE INTO belonging (place, path, agents, since) VALUES (1, ?, ?, ?)", [values])
 
     def remember_links(self, links: Iterable[Link]) -> None:
         rows = [
@@ -197,6 +220,7 @@ class SqliteStore(
         self._receipts("", ())
         self.links()
         self.tombstone()
+        self.belonging()
         seen = self._execute("SELECT source, id, first_seen, last_seen FROM sightings")
         with self._decoding("sightings"):
             for source, id_, first, last in seen:
@@ -259,6 +283,8 @@ def _receipt_values(receipt: Receipt) -> tuple[Any, ...]:
         bound(to_json(receipt.dispatch)),
         bound(receipt.level),
         bound(to_json(receipt.level_reasons)),
+        int(receipt.first),
+        bound(receipt.rhythm),
     )
 
 
@@ -281,6 +307,8 @@ def _receipt(row: tuple[Any, ...]) -> Receipt:
         dispatch=json_object(row[14]),
         level=text(row[15]),
         level_reasons=tuple(json_array(row[16])),
+        first=bool(row[17]),
+        rhythm=text(row[18]),
     )
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from heartbeat.errors import StateError
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store, open_store_read_only
-from heartbeat.store.port import Link, Receipt, Store, Tombstone
+from heartbeat.store.port import Belonging, Link, Receipt, Store, Tombstone
 from heartbeat.task import Ref
 from tests.support.receipts import CARD, DAY, ISSUE, LINE, MINUTE, NOW, RECEIPT, receipt
 
@@ -145,6 +145,45 @@ def test_the_last_receipt_of_each_agent_comes_in_one_call(store: Store) -> None:
         "dev": receipt(7, "dev"),
         "secretary": receipt(8, "secretary"),
     }
+
+
+def test_B2_the_last_beat_of_each_agent_is_none_that_was_interrupted(store: Store) -> None:
+    broken_off = {"outcome": "interrupted", "reasons": ("ended by SIGTERM",)}
+    for number in range(3):
+        store.add_receipt(receipt(number, "coo"))
+    for number in range(3, 30):
+        store.add_receipt(receipt(number, "coo", **broken_off))
+        store.add_receipt(receipt(100 + number, "secretary", **broken_off))
+    store.add_receipt(receipt(50, "dev"))
+    assert store.last_beats() == {"coo": receipt(2, "coo"), "dev": receipt(50, "dev")}
+    assert store.last_receipts()["coo"].id == "r-29"
+
+
+def test_B6_whether_a_beat_began_within_a_time_is_told_with_both_ends(store: Store) -> None:
+    assert not store.began_between(NOW - DAY, NOW + DAY)
+    store.add_receipt(receipt(5))
+    at = NOW + 5 * MINUTE
+    assert store.began_between(at, at)
+    assert store.began_between((at - MINUTE).astimezone(timezone(timedelta(hours=8))), at + MINUTE)
+    assert not store.began_between(at + timedelta(microseconds=1), at + DAY)
+    assert not store.began_between(at - DAY, at - timedelta(microseconds=1))
+
+
+def test_B2_whether_a_beat_was_the_first_and_by_which_rhythm_it_came_is_kept(store: Store) -> None:
+    given = replace(RECEIPT, first=True, rhythm="cron Asia/Shanghai */10 * * * * 队\x00\ud83d")
+    store.add_receipt(given)
+    assert store.last_receipt("coo") == given
+    assert given.late is None
+
+
+def test_whose_state_it_is_is_kept_once(store: Store) -> None:
+    assert store.belonging() is None
+    store.note_belonging(Belonging("/a/agents.yaml", ("coo",), NOW))
+    later = Belonging("/b 队/agents.yaml", ("coo", "dev"), NOW.astimezone(timezone(timedelta(hours=8))))
+    store.note_belonging(later)
+    assert store.belonging() == replace(later, since=NOW)
+    with pytest.raises(ValueError):
+        store.note_belonging(replace(later, since=NOW.replace(tzinfo=None)))
 
 
 def test_M4_links_are_undirected_unique_and_keep_their_first_story(store: Store) -> None:

@@ -714,7 +714,7 @@ def test_the_file_finds_attempts_by_agent_and_ref_without_reading_all(tmp_path: 
     [
         "INSERT INTO attempts SELECT NULL, 'another', agent, refs, task, title, number, engine, provider, planned_at, "
         "model, session, life, continued, before, letter, run, tries, spawned_at, accepted_at, deadline, ended_at, "
-        "outcome, cause, exit_code, error, input_tokens, output_tokens, cost_usd FROM attempts",
+        "outcome, cause, exit_code, error, input_tokens, output_tokens, cost_usd, boot, uptime, lasted FROM attempts",
         "INSERT INTO attempt_refs SELECT attempt + 1, source, id, unfinished FROM attempt_refs",
         "UPDATE attempts SET life = 'running'",
     ],

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from heartbeat.errors import Exit, StateError
-from heartbeat.store import opening, schema
+from heartbeat.store import opening, schema, witness
 from heartbeat.store.locks import Lock, shared, try_exclusive
-from heartbeat.store.opening import open_store, open_store_read_only
+from heartbeat.store.opening import never_used, open_store, open_store_read_only
 from heartbeat.store.port import Link, Store
 from heartbeat.store.sqlite import SqliteStore
 from heartbeat.task import Ref
@@ -225,6 +225,50 @@ def test_B7_the_journal_of_a_damaged_database_goes_with_it(filled: Path) -> None
     open_store(filled, LATER).close()
     assert (filled / f"{QUARANTINED}-journal").read_bytes() == b"old pages"
     assert not (filled / "state.db-journal").exists()
+
+
+def test_B7_a_directory_that_vanished_whole_is_mourned_where_scheduled_beats_used_it(filled: Path) -> None:
+    witness.remember(filled, NOW)
+    shutil.rmtree(filled)
+    with open_store_read_only(filled) as store:
+        standing = store.tombstone()
+        assert standing is not None
+        assert "vanished" in standing.reason
+    assert not filled.exists(), "looking makes nothing"
+    assert not never_used(filled)
+    with open_store(filled, LATER) as store:
+        assert store.tombstone() is not None
+        assert store.accept_tombstone("ops", LATER)
+    with open_store(filled, LATER) as store:
+        assert store.tombstone() is None, "once is enough"
+
+
+def test_B7_a_directory_that_only_hands_used_may_be_thrown_away(filled: Path) -> None:
+    shutil.rmtree(filled)
+    with open_store(filled, LATER) as store:
+        assert store.tombstone() is None
+
+
+def test_B7_what_is_known_of_a_directory_goes_by_where_it_is(filled: Path, tmp_path: Path) -> None:
+    alias = tmp_path / "alias"
+    alias.symlink_to(filled)
+    note = witness.remember(alias, NOW)
+    assert witness.is_known(filled)
+    assert not witness.is_known(tmp_path / "other")
+    assert str(filled) in note.read_text("utf-8")
+    before = note.read_bytes()
+    assert witness.remember(filled, LATER) == note
+    assert note.read_bytes() == before, "the first date stays"
+
+
+def test_B7_a_note_that_cannot_be_kept_leaves_a_first_run_a_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=str(tmp_path / "file")):
+        witness.remember(tmp_path / "state", NOW)
+    assert never_used(tmp_path / "state")
 
 
 def test_B7_the_journal_of_a_vanished_database_does_not_spoil_the_new_one(filled: Path) -> None:
@@ -821,7 +865,7 @@ _ON_A_READ_ONLY_MOUNT = """
 import subprocess, sys
 from pathlib import Path
 from heartbeat.errors import StateError
-from heartbeat.store.opening import open_store, open_store_read_only
+from heartbeat.store.opening import never_used, open_store, open_store_read_only
 from tests.support.receipts import NOW
 directory = Path(sys.argv[1])
 subprocess.run(["mount", "--bind", directory, directory], check=True)

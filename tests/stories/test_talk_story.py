@@ -12,6 +12,7 @@ from heartbeat.beat import Beat, Tick, rehearse
 from heartbeat.cli.scheduled import lines
 from heartbeat.memory import Ending, Stage, Step, StepOutcome
 from heartbeat.store.port import EntryState
+from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.task import Item, Owner, OwnerKind, Presence, Status
 from tests.support.items import NOW, card
 from tests.support.rosters import make_agent
@@ -161,3 +162,65 @@ def test_L5_a_talk_in_which_the_work_goes_on_ends_the_incident_and_leaves_no_nud
     staff.beat()
     assert staff.incidents[0].ending is Ending.PROGRESS
     assert staff.messages("writer") == []
+
+
+HOUR = 60 * MINUTE
+
+
+def hourly(folder: Path, **changes: Any) -> Team:
+    """Agents that beat each hour and share what was read for half of one, as with a real board."""
+    agents = tuple(replace(each, policy=replace(each.policy, every=HOUR, **changes)) for each in AGENTS)
+    board = ScriptedSystem(stuck(), name="workboard")
+    board.claimants[stuck().ref] = "writer"
+    board.shared = True
+    staff = Team(ScriptedWorld(board), folder, agents, every=HOUR, fresh=False)
+    staff.tick("coo", "writer")
+    return staff
+
+
+def spoke_just_now(staff: Team) -> None:
+    """Somebody else's beat has read the board, and only then a person speaks."""
+    staff.beat("coo")
+    staff.beat("coo")
+    staff.pass_time(18 * MINUTE)
+    talk(staff, staff.now)
+    staff.pass_time(9 * MINUTE)
+
+
+def test_B4_a_talk_that_began_after_the_board_was_read_defers_the_nudge(tmp_path: Path) -> None:
+    staff = hourly(tmp_path)
+    spoke_just_now(staff)
+    reads = staff.world["workboard"].reads
+    talking = beat_of(staff.tick("writer"))
+    assert staff.world["workboard"].reads == reads, "the board was read 27 minutes ago, and that serves"
+    assert talking.inbox == ()
+    assert talking.deferred == "deferred: a person is talking to writer until 2026-11-21T06:28:00.000Z"
+    assert staff.world["workboard"].heard == [frozenset({"writer"})], "one question, about the writer alone"
+    staff.pass_time(MINUTE)
+    (nudge,) = beat_of(staff.tick("writer")).inbox
+    assert nudge.key == f"{staff.incidents[0].id}/nudge/writer"
+
+
+def test_B4_nobody_is_asked_about_where_nobody_is_nudged_or_started(tmp_path: Path) -> None:
+    staff = hourly(tmp_path)
+    staff.pass_time(10 * MINUTE)
+    for _ in range(5):
+        staff.tick("coo", "writer")
+    assert staff.world["workboard"].heard == []
+
+
+def test_B4_what_was_read_just_now_is_not_asked_for_again(tmp_path: Path) -> None:
+    staff = hourly(tmp_path)
+    staff.beats(2)
+    assert staff.incidents[0].nudged_at is not None
+    assert staff.world["workboard"].heard == []
+
+
+def test_B4_where_it_cannot_be_asked_anew_the_look_decides_and_it_is_on_record(tmp_path: Path) -> None:
+    staff = hourly(tmp_path)
+    spoke_just_now(staff)
+    staff.world["workboard"].deaf = TransportError(FailureKind.UNREACHABLE, "nothing answers")
+    (nudge,) = beat_of(staff.tick("writer")).inbox
+    assert nudge.key == f"{staff.incidents[0].id}/nudge/writer"
+    (told,) = [entry.message for entry in staff.store.log() if entry.action == "talk-unknown"]
+    assert told == "whether a person is talking to writer could not be asked anew of workboard: nothing answers"

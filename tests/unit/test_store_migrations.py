@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from heartbeat.attempt import Attempt
 from heartbeat.errors import StateError
-from heartbeat.store import schema
+from heartbeat.store import columns, schema
+from heartbeat.store.attempts import _COLUMNS, _values
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.opening import open_store, open_store_read_only
 from heartbeat.store.port import Link, Receipt, Store
@@ -329,6 +331,45 @@ def test_the_heartbeat_before_turns_refuses_a_database_with_turns(
     assert (directory / "state.db").read_bytes() == before
 
 
+@pytest.fixture
+def fourth_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory as the heartbeat made it that went by the wall clock alone, with a turn that runs."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:4])
+        with open_store(tmp_path, NOW) as store:
+            add_attempt_as_then(store, WITHOUT_STOPWATCH)
+    assert facts(tmp_path / "state.db")[0] == 4
+    return tmp_path
+
+
+WITHOUT_STOPWATCH = replace(ATTEMPT, stopwatch=None)
+
+
+def add_attempt_as_then(store: Store, attempt: Attempt) -> None:
+    """As the heartbeat of that database wrote one: into the columns that there were."""
+    assert isinstance(store, SqliteStore)
+    there = {name for _, name, *_ in store._execute("PRAGMA table_info(attempts)")}
+    values = {name: value for name, value in zip(_COLUMNS.split(", "), _values(attempt), strict=True) if name in there}
+    columns, places = ", ".join(values), ", ".join("?" * len(values))
+    store._change(f"INSERT INTO attempts ({columns}) VALUES ({places})", tuple(values.values()))  # noqa: S608
+
+
+def test_B6_a_turn_from_before_stopwatches_goes_on_and_is_given_one(fourth_version: Path) -> None:
+    with open_store(fourth_version, NOW) as store:
+        assert store.attempts(unfinished=True) == (WITHOUT_STOPWATCH,)
+        assert store.advance_attempt(ATTEMPT, ATTEMPT.life)
+    with open_store(fourth_version, NOW) as store:
+        assert store.attempts() == (ATTEMPT,)
+    assert facts(fourth_version / "state.db")[0] == len(MIGRATIONS)
+
+
+def test_B3_looking_at_a_database_from_before_stopwatches_changes_nothing(fourth_version: Path) -> None:
+    before = (fourth_version / "state.db").read_bytes()
+    with open_store_read_only(fourth_version) as store:
+        assert store.attempts(unfinished=True) == (WITHOUT_STOPWATCH,)
+    assert (fourth_version / "state.db").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -372,4 +413,4 @@ def test_each_released_step_says_what_it_adds() -> None:
 
 @pytest.mark.parametrize("text", ["", "任务", "a\x00b", "\ud83d", "\ud83d\ude00", "\udcff.md"])
 def test_any_text_goes_into_a_column_and_comes_back(text: str) -> None:
-    assert schema.text(schema.bound(text)) == text
+    assert columns.text(columns.bound(text)) == text
