@@ -19,6 +19,8 @@ class Exit(IntEnum):
     STATE = 4
     BUG = 70
     CANNOT_WRITE = 73
+    INTERRUPTED = 130
+    """128 + SIGINT, as shells tell of a command that Ctrl-C ended."""
 
 
 class HeartbeatError(Exception):
@@ -61,6 +63,12 @@ class CannotWriteError(HeartbeatError):
     """A file could not be written, or writing it would destroy what is not ours."""
 
     exit_code = Exit.CANNOT_WRITE
+
+
+class BrokenOffError(HeartbeatError):
+    """A person ended the command with Ctrl-C before it had done anything."""
+
+    exit_code = Exit.INTERRUPTED
 
 
 class ConservationError(HeartbeatError):

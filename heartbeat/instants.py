@@ -47,6 +47,20 @@ def format_duration(duration: timedelta | float) -> str:
     return f"{text}{rest}{below}" if rest and below != "s" else text
 
 
+def exact_duration(duration: timedelta) -> str:
+    """A duration that somebody has set, as it is written in a roster and to the last digit: `90s` is `1m30s`. What was
+    measured is told by `format_duration`."""
+    if duration < timedelta(0):
+        return "-" + exact_duration(-duration)
+    whole, parts = duration // timedelta(seconds=1), []
+    fraction = f"{duration.microseconds:06}".rstrip("0")
+    for name in ("d", "h", "m"):
+        count, whole = divmod(whole, _UNITS[name])
+        parts.append(f"{count}{name}" if count else "")
+    parts.append(f"{whole}.{fraction}s" if fraction else f"{whole}s" if whole else "")
+    return "".join(parts) or "0s"
+
+
 def parse_instant(value: object) -> datetime | None:
     """An aware UTC datetime from ISO 8601 text or epoch seconds or milliseconds; None where there is no time in it.
 

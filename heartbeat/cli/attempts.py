@@ -13,6 +13,7 @@ import typer
 from heartbeat.cli import operators
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
 from heartbeat.errors import UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,13 +31,15 @@ SHORT = 11
 
 _ERROR = 300
 _NAME = 24
+_TITLE = 72
 _SHORTEST_PREFIX = 4
 
 
 def attempts(
     context: typer.Context,
     task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="Only of this task: any name of it; else of all.")
+        str | None,
+        typer.Argument(metavar="[TASK|TURN]", help="Of this task alone, by any name of it; or one turn in full, hb-…"),
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only of this agent.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most N, the newest.")] = 50,
@@ -49,8 +52,10 @@ def attempts(
     session = Session(context, roster)
     with session.store(read_only=True, on_record=True) as store:
         operators.warn_of_loss(store)
-        refs = _refs(session, store, task) if task is not None else None
-        found = store.attempts(refs=refs, agent=agent, limit=None if everything else limit + 1)
+        single = _by_id(store, task) if task is not None else None
+        refs = _refs(session, store, task) if task is not None and single is None else None
+        limited = None if everything else limit + 1
+        found = store.attempts(refs=refs, agent=agent, limit=limited) if single is None else (single,)
     if agent is not None and not found:
         session.roster.chosen([agent])
     cut = not everything and len(found) > limit
@@ -62,6 +67,8 @@ def attempts(
         now = session.now()
         told = {"generated_at": to_text(now), "attempts": [document(each, now) for each in shown]}
         documents.write({"schema": SCHEMA, **told})
+    elif single is not None:
+        _print_one(single, session)
     elif shown:
         _print(shown, session, cut=cut)
     else:
@@ -179,7 +186,7 @@ def cost(attempt: Attempt) -> str:
     """`1,212 tokens, $0.0038`; what is not known is left out."""
     usage = attempt.usage
     counts = [each for each in (usage.input_tokens, usage.output_tokens) if each is not None]
-    tokens = f"{sum(counts):,} tokens" if counts else ""
+    tokens = counted(sum(counts), "token") if counts else ""
     dollars = f"${usage.cost_usd:,.4f}" if usage.cost_usd is not None else ""
     return ", ".join(filter(None, (tokens, dollars)))
 
@@ -205,31 +212,93 @@ def said(attempt: Attempt) -> Text:
     return text
 
 
+_WIDE, _MIDDLE = 130, 100
+"""Columns from which a row has the time and the model, and from which it has the provider."""
+_LEAST = 16
+"""Columns that what a turn cost, or why it failed, has at least."""
+
+
 def _print(found: Sequence[Attempt], session: Session, *, cut: bool) -> None:
+    """One line a turn: why it failed, else what it cost, is cut where the terminal ends."""
     from heartbeat.cli import tables
     from heartbeat.cli.called import called
-    from heartbeat.cli.terminal import clipped
+    from heartbeat.cli.terminal import clipped, columns
 
-    now, zone = session.now(), session.roster.timezone
     names = called(session.state, {str(ref) for each in found for ref in each.refs})
-    fixed: dict[str, Any] = {"no_wrap": True}
-    table = tables.grid(fixed, fixed, fixed, fixed, fixed, fixed, {"overflow": "fold"})
-    for each in found:
-        name = next((names[key] for key in map(str, each.refs) if key in names), each.task or each.title)
-        table.add_row(
-            "",
-            tables.cell(each.id[:SHORT], "dim"),
-            tables.cell(tables.local(each.accepted_at or each.planned_at, zone)),
-            tables.cell(each.agent),
-            tables.cell(f"{clipped(name, _NAME)} #{each.number}"),
-            tables.cell(standing(each, now), colour(each)),
-            tables.cell(asked(each)),
-            said(each),
-        )
-    out = tables.console()
+    out = tables.console(tables.TERMINAL)
+    rows = [_row(each, session, names, out.width) for each in found]
+    widths = [max(columns(row[place].plain) for row in rows) for place in range(len(rows[0]))]
+    left = max(out.width - sum(widths) - 2 * (len(widths) + 1), _LEAST)
+    fixed: list[dict[str, Any]] = [{"no_wrap": True, "min_width": width} for width in widths]
+    table = tables.grid(*fixed, {"no_wrap": True})
+    for each, row in zip(found, rows, strict=True):
+        table.add_row("", *row, tables.cell(clipped(each.error or cost(each), left)))
     if cut:
         out.print(tables.cell("  … and earlier ones: --all shows them", "dim"))
     out.print(table)
+    if any(each.error for each in found):
+        out.print(tables.cell(f"  heartbeat attempts {found[-1].id[:SHORT]} shows one with its whole error", "dim"))
+
+
+def _row(each: Attempt, session: Session, names: Mapping[str, str], width: int) -> list[Text]:
+    """What stands before the cost: of a narrow terminal the age for the time, and nothing of who was asked."""
+    from heartbeat.cli import tables, wording
+    from heartbeat.cli.terminal import clipped
+
+    now, began = session.now(), each.accepted_at or each.planned_at
+    when = tables.local(began, session.roster.timezone) if width >= _WIDE else wording.age_of(began, now)
+    name = next((names[key] for key in map(str, each.refs) if key in names), each.task or each.title)
+    row = [
+        tables.cell(each.id[:SHORT], "dim"),
+        tables.cell(when),
+        tables.cell(each.agent),
+        tables.cell(f"{clipped(name, _NAME if width >= _MIDDLE else _NAME // 2)} #{each.number}"),
+        tables.cell(standing(each, now), colour(each)),
+    ]
+    if width >= _MIDDLE:
+        row.append(tables.cell(asked(each) if width >= _WIDE else each.provider))
+    return row
+
+
+def _print_one(attempt: Attempt, session: Session) -> None:
+    """One turn with everything, the error whole."""
+    from heartbeat.cli import tables
+    from heartbeat.cli.terminal import clipped
+
+    def at(instant: datetime | None) -> str:
+        return "" if instant is None else tables.local(instant, session.roster.timezone)
+
+    facts = (
+        ("turn", f"{attempt.id}, attempt {attempt.number}{', of a task in progress' * attempt.continued}"),
+        ("task", f"{attempt.task} {clipped(attempt.title, _TITLE)}".strip()),
+        ("agent", f"{attempt.agent}, at {attempt.engine.value}"),
+        ("asked", asked(attempt)),
+        ("state", standing(attempt, session.now())),
+        ("planned", at(attempt.planned_at)),
+        ("accepted", at(attempt.accepted_at)),
+        ("deadline", at(attempt.deadline) if attempt.outcome is None else ""),
+        ("ended", at(attempt.ended_at)),
+        ("cost", cost(attempt)),
+        ("session", attempt.session),
+        ("run", attempt.run),
+        ("replays", attempt.letter),
+        ("error", attempt.error),
+        ("exit code", "" if attempt.exit_code is None else str(attempt.exit_code)),
+    )
+    table = tables.grid({"no_wrap": True, "style": "dim"}, {"overflow": "fold"})
+    for name, told in facts:
+        if told:
+            table.add_row("", tables.cell(name), tables.whole(told))
+    tables.console(tables.TERMINAL).print(table)
+
+
+def _by_id(store: Store, text: str) -> Attempt | None:
+    """The one turn whose id begins so; None where it is no beginning of one alone, and means a task."""
+    wanted = text.strip().lower()
+    if not wanted.startswith("hb-"):
+        return None
+    found = [each for each in store.attempts() if each.id.startswith(wanted)]
+    return found[0] if len(found) == 1 else None
 
 
 def one(known: Sequence[Attempt], text: str) -> Attempt:

@@ -9,6 +9,7 @@ import typer
 
 from heartbeat.cli import operators
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import date
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from heartbeat.report.cost import Bill, Left, Line
     from heartbeat.rules.budget import Budget
 
+_WIDE = 120
+"""Columns from which a row tells why beats started nothing, and counts tokens to the last one."""
+_ENDED = 8
+"""Columns that how turns ended has at least."""
 _ALL = 10**9
 """More receipts than there can be."""
 _REASONS = 4
@@ -107,7 +112,7 @@ class _View:
     def print(self) -> None:
         from heartbeat.cli import tables
 
-        out = tables.console()
+        out = tables.console(tables.TERMINAL)
         zone = self._session.roster.timezone
         for day in sorted({each.day for each in self._found.lines if each.day is not None}):
             lines = [each for each in self._found.lines if each.day == day]
@@ -128,7 +133,7 @@ class _View:
     def _print_budget(self) -> None:
         from heartbeat.cli import tables
 
-        out, allowed = tables.console(), _allowed(self._budget)
+        out, allowed = tables.console(tables.TERMINAL), _allowed(self._budget)
         if not self._rest:
             out.print(tables.cell("  the roster lets heartbeat start nobody (`dispatch: none`)", "dim"))
             return
@@ -148,28 +153,35 @@ def _print_lines(lines: Iterable[Line]) -> None:
     """A row for each agent that had a turn, or that heartbeat starts; the others together in one."""
     from heartbeat.cli import tables
 
-    out, quiet = tables.console(), []
+    out, quiet = tables.console(tables.TERMINAL), []
+    narrow = out.width < _WIDE
     fixed: dict[str, Any] = {"no_wrap": True}
     right: dict[str, Any] = {"no_wrap": True, "justify": "right"}
-    table: Table = tables.grid(fixed, right, {"overflow": "fold"}, right, right, {"overflow": "fold"})
+    reasons = () if narrow else ({"overflow": "fold"},)
+    table: Table = tables.grid(fixed, right, {"overflow": "fold", "min_width": _ENDED}, right, right, *reasons)
     for each in lines:
         if each.agent and not (each.turns or each.unasked or each.beats > each.off):
             quiet.append(each)
             continue
-        cells = (each.agent or "all", _turns(each.turns), _ended(each), _tokens(each), _dollars(each), _idle(each))
+        whose, turns, ended = each.agent or "all", _turns(each.turns), _ended(each)
+        cells: tuple[str, ...]
+        if narrow:
+            cells = (whose, turns, ended, _few_tokens(each), _few_dollars(each))
+        else:
+            cells = (whose, turns, ended, _tokens(each), _dollars(each), _idle(each))
         style = "" if each.agent else "bold"
         table.add_row("", *(tables.cell(text, style) for text in cells))
     if table.row_count:
         out.print(table)
     if quiet:
         beats = sum(each.beats for each in quiet)
-        agents = "1 agent" if len(quiet) == 1 else f"{len(quiet)} agents"
-        out.print(tables.cell(f"  {agents} that heartbeat does not start: {beats:,} beats, no model asked", "dim"))
+        told = f"{counted(len(quiet), 'agent')} that heartbeat does not start: {counted(beats, 'beat')}"
+        out.print(tables.cell(f"  {told}, no model asked", "dim"))
     out.print()
 
 
 def _turns(number: int) -> str:
-    return "1 turn" if number == 1 else f"{number:,} turns"
+    return counted(number, "turn")
 
 
 def _ended(line: Line) -> str:
@@ -195,28 +207,46 @@ def _dollars(line: Line) -> str:
     return f"${line.cost_usd:,.4f}{unknown}"
 
 
+def _few_tokens(line: Line) -> str:
+    """For a narrow terminal: thousands are enough."""
+    if not line.turns or line.unknown_tokens == line.turns:
+        return _tokens(line)
+    least = "at least " if line.unknown_tokens else ""
+    return f"{least}{_thousands(line.input_tokens)} in, {_thousands(line.output_tokens)} out"
+
+
+def _thousands(number: int) -> str:
+    return str(number) if number < 1000 else f"{number / 1000:,.1f}k"
+
+
+def _few_dollars(line: Line) -> str:
+    if line.turns and line.unknown_cost == line.turns:
+        return "cost not told"
+    return f"{'at least ' if line.unknown_cost else ''}${line.cost_usd:,.4f}"
+
+
 def _idle(line: Line) -> str:
     """Beats that could have started a turn and did not, with the most frequent reasons."""
     count = sum(line.idle.values())
     if not count:
         return ""
     named = [f"{number} {name.replace('_', ' ')}" for name, number in line.idle.items()]
-    more = f", {len(named) - _REASONS} more reasons" if len(named) > _REASONS else ""
-    return f"{count:,} beats started none: {', '.join(named[:_REASONS])}{more}"
+    more = f", {counted(len(named) - _REASONS, 'more reason')}" if len(named) > _REASONS else ""
+    return f"{counted(count, 'beat')} started none: {', '.join(named[:_REASONS])}{more}"
 
 
 def _without(total: Line) -> str:
     nothing = total.idle.get("no_work", 0)
-    told = f"  {total.without_turn:,} of {total.beats:,} beats asked no model and cost 0 tokens"
+    told = f"  {total.without_turn:,} of {counted(total.beats, 'beat')} asked no model and cost 0 tokens"
     return f"{told}; in {nothing:,} of them there was nothing to do" if nothing else told
 
 
 def _allowed(budget: Budget) -> str:
     told = []
     if budget.turns_per_day is not None:
-        told.append(f"{budget.turns_per_day:,} turns")
+        told.append(counted(budget.turns_per_day, "turn"))
     if budget.tokens_per_day is not None:
-        told.append(f"{budget.tokens_per_day:,} tokens")
+        told.append(counted(budget.tokens_per_day, "token"))
     if budget.cost_per_day_usd is not None:
         told.append(f"${budget.cost_per_day_usd:,.2f}")
     return ", ".join(told)
@@ -228,7 +258,7 @@ def _left_told(left: Left) -> tuple[str, bool]:
     if left.turns is not None:
         told.append(_turns(left.turns))
     if left.tokens is not None:
-        told.append(f"{left.tokens:,} tokens{_untold(left.spent.unknown_tokens)}")
+        told.append(f"{counted(left.tokens, 'token')}{_untold(left.spent.unknown_tokens)}")
     if left.cost_usd is not None:
         told.append(f"${left.cost_usd:,.4f}{_untold(left.spent.unknown_cost)}")
     over = any(each == 0 for each in (left.turns, left.tokens, left.cost_usd) if each is not None)

@@ -9,6 +9,7 @@ from heartbeat.beat import Beat, Tick
 from heartbeat.cli.wording import collected_of
 from heartbeat.memory import EVERYBODY
 from heartbeat.notify.roles import level_of
+from heartbeat.plural import counted
 from heartbeat.store.port import Entry
 
 DECIDE = "reassign, split or unblock"
@@ -47,7 +48,7 @@ def deeds(tick: Tick) -> Iterator[str]:
         yield f"dispatch: attempt {attempt.number} of {attempt.agent} could not be looked at: {why}"
     if tick.delivered is not None:
         if tick.delivered.sent:
-            yield f"{tick.delivered.sent} {'message' if tick.delivered.sent == 1 else 'messages'} sent"
+            yield f"{counted(tick.delivered.sent, 'message')} sent"
         yield from tick.delivered.notes
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from heartbeat.cli import attempts
+from heartbeat.cli import attempts, zone
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -188,7 +188,7 @@ def print_plan(asked: Asked) -> None:
     _print_rows(rows)
     typer.echo("")
     for line in asked.message.splitlines():
-        typer.echo(plain(line))
+        typer.echo(plain(zone.shown(line)))
 
 
 def print_turn(told: Told, asked: Asked) -> None:
@@ -213,7 +213,7 @@ def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
     from heartbeat.cli.terminal import clipped
 
     for name, said in rows:
-        typer.echo(f"  {name:<9} {clipped(said, 1000)}")
+        typer.echo(f"  {name:<9} {clipped(zone.shown(said), 1000)}")
 
 
 def document(told: Told, asked: Asked | None, now: datetime, name: str, agent: str) -> dict[str, Any]:

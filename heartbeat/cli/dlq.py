@@ -15,7 +15,7 @@ from heartbeat.cli.terminal import clipped
 from heartbeat.errors import Exit, HeartbeatError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from heartbeat.attempt import DeadLetter, LetterState
+    from heartbeat.attempt import Attempt, DeadLetter, LetterState
     from heartbeat.observation import Observation
     from heartbeat.store.port import Store
     from heartbeat.task import Task
@@ -77,13 +77,14 @@ def show(
         operators.warn_of_loss(store)
         [found] = _meant(store.letters(), [letter])
         tried = screen.attempts_of(store, found)
+        replay = screen.replayed_by(session, found, store.breakers()) if found.is_open else ""
         seen = _look(session, store)
     if json_output:
         from heartbeat.cli import documents
 
-        documents.write(screen.letter_document(found, tried, screen.task_of(seen, found), session))
+        documents.write(screen.letter_document(found, tried, screen.task_of(seen, found), session, replay))
     else:
-        screen.print_letter(found, tried, screen.task_of(seen, found), session)
+        screen.print_letter(found, tried, screen.task_of(seen, found), session, replay)
 
 
 @app.command("retry")
@@ -95,6 +96,7 @@ def retry(
         bool, typer.Option("--now", help="Start the turn here and now, not with the agent's next beat.")
     ] = False,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -117,17 +119,18 @@ def retry(
             if over and not everything:
                 raise _over(over[0], seen)
             due = [queue.retry(store, each, by, session.now()) for each in chosen if each not in over]
-        for each in over:
-            typer.echo(f"{each.id} {screen.named(each)}: left as it is, its task is over; the next beat drops it")
-        failed = False
-        for each in due:
-            by_whom = "" if now_at_once else f"; replayed by {screen.replayed_by(session, each)}"
-            typer.echo(f"{each.id} {screen.named(each)}: due now{by_whom}")
-            if now_at_once:
-                failed = not _replay(session, store, each) or failed
-    if not chosen:
-        typer.echo("No dead letter waits, and none was left for a person.")
-    if failed:
+        left = "left as it is, its task is over; the next beat drops it"
+        done = [screen.Changed(each, "left", left) for each in over]
+        done += [_made_due(session, store, each, now_at_once=now_at_once) for each in due]
+    if json_output:
+        from heartbeat.cli import documents
+
+        documents.write(screen.changes_document(done, by, session.now()))
+    else:
+        _tell(done)
+        if not chosen:
+            typer.echo("No dead letter waits, and none was left for a person.")
+    if any(each.begun is False for each in done):
         raise typer.Exit(Exit.FOUND)
 
 
@@ -137,6 +140,7 @@ def drop(
     letters: LettersArgument = None,
     why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Why it is not wanted any more.")] = None,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -156,10 +160,25 @@ def drop(
             _refuse(chosen, OPEN_LETTERS, "dropped")
             for each in chosen:
                 queue.drop(store, each, by, said, session.now())
-    for each in chosen:
-        going = "; its turn goes on (`heartbeat abort` stops it)" if each.state is LetterState.REPLAYING else ""
-        typer.echo(f"{each.id} {screen.named(each)}: dropped{going}")
+            dropped = {each.id: each for each in store.letters()}
+    going = "; its turn goes on (`heartbeat abort` stops it)"
+    done = [
+        screen.Changed(dropped.get(each.id, each), "dropped", f"dropped{going * (each.state is LetterState.REPLAYING)}")
+        for each in chosen
+    ]
+    if json_output:
+        from heartbeat.cli import documents
+
+        documents.write(screen.changes_document(done, by, session.now()))
+        return
+    _tell(done)
     typer.echo("The tasks stay as they are: one that is open and ready is started anew; close it if it is not wanted.")
+
+
+def _tell(done: Iterable[screen.Changed]) -> None:
+    for each in done:
+        told = "due now" if each.begun is False else each.told  # why no turn was begun stands on stderr
+        typer.echo(f"{each.letter.id} {screen.named(each.letter)}: {told}")
 
 
 def _one_of(names: Sequence[str] | None, everything: bool, nothing: str) -> None:
@@ -241,8 +260,16 @@ def _over(letter: DeadLetter, seen: Observation | None) -> RefusedError:
 # Replaying.
 
 
-def _replay(session: Session, store: Store, letter: DeadLetter) -> bool:
-    """Its turn, here and now; whether it was begun. What speaks against it is told, and the letter stays due."""
+def _made_due(session: Session, store: Store, letter: DeadLetter, *, now_at_once: bool) -> screen.Changed:
+    """A letter that is due now; with `now_at_once` its turn was asked for, too."""
+    if now_at_once:
+        return _replay(session, store, letter)
+    by_whom = screen.replayed_by(session, letter, store.breakers())
+    return screen.Changed(letter, "due", f"due now; replayed by {by_whom}")
+
+
+def _replay(session: Session, store: Store, letter: DeadLetter) -> screen.Changed:
+    """Its turn, here and now. What speaks against it is told on stderr, and the letter stays due."""
     from heartbeat.cli.dispatch import context_of
     from heartbeat.dispatch.single import Room, dispatch
     from heartbeat.dispatch.start import Result
@@ -253,6 +280,10 @@ def _replay(session: Session, store: Store, letter: DeadLetter) -> bool:
             raise RefusedError(f"its task is not to be seen: {found.told}", advice="`heartbeat doctor`")
         return found.task
 
+    def failed(why: str, attempt: Attempt | None = None) -> screen.Changed:
+        complain(f"{letter.id}: {why}")
+        return screen.Changed(_now(store, letter), "due", f"due now; {why}", False, attempt)
+
     room = Room(
         context_of(session, store, seconds=_PATIENCE),
         session.cache(read_only=False),
@@ -261,16 +292,17 @@ def _replay(session: Session, store: Store, letter: DeadLetter) -> bool:
     try:
         asked = dispatch(room, find, letter.agent)
     except RefusedError as error:
-        complain(f"{letter.id}: no turn was begun: {error}")
-        return False
+        return failed(f"no turn was begun: {error}")
     begun = asked.begun
     if begun is None:
         told = asked.refused.told if asked.refused is not None else "nothing is to be started"
-        complain(f"{letter.id}: no turn was begun: {told}; it stays due")
-        return False
+        return failed(f"no turn was begun: {told}; it stays due")
     last = begun.attempt
-    typer.echo(f"  {last.id} with {last.provider}: {begun.result.value.replace('_', ' ')}")
     if begun.result not in (Result.RUNNING, Result.UNKNOWN):
-        complain(f"{letter.id}: {begun.told or last.error}")
-        return False
-    return True
+        return failed(begun.told or last.error, last)
+    told = f"due now; {last.id} with {last.provider}: {begun.result.value.replace('_', ' ')}"
+    return screen.Changed(_now(store, letter), "due", told, True, last)
+
+
+def _now(store: Store, letter: DeadLetter) -> DeadLetter:
+    return store.letter(letter.id) or letter

@@ -5,14 +5,13 @@ Changes are additive: keys are added, never renamed or removed, within one versi
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from heartbeat.beat import Beat, Patrol, Tick
 from heartbeat.cli.deeds import deeds, letters, pauses
+from heartbeat.cli.printed import Document as Document
+from heartbeat.cli.printed import write as write
 from heartbeat.instants import to_text
 from heartbeat.memory import Miss
 from heartbeat.observation import Observation
@@ -22,20 +21,6 @@ from heartbeat.rules.dependencies import Wait
 from heartbeat.store.port import Receipt
 from heartbeat.task import Finding, Item, Task
 from heartbeat.worklist import Bucket, Standing
-
-Document = dict[str, Any]
-
-
-def write(document: Document) -> None:
-    """One JSON document on stdout: UTF-8, two spaces, lone surrogates escaped."""
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        data = json.dumps(document, indent=2).encode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def tasks_document(observation: Observation, standings: Iterable[Standing], agent: str | None) -> Document:

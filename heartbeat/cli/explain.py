@@ -285,9 +285,9 @@ def _turns(told: Explanation, seen: Observation, zone: str) -> Iterator[tuple[st
 
 
 def _outbox(told: Explanation, zone: str) -> Iterator[tuple[str, Text]]:
-    from heartbeat.cli import outbox, tables
+    from heartbeat.cli import tables
 
     for entry in told.records.entries[-_SHOWN:]:
         because = entry.error or entry.result
-        said = f"{outbox.what(entry)}{f': {because}' if because else ''}"
+        said = f"{entry.summary}{f': {because}' if because else ''}"
         yield f"{entry.state.value} {tables.local(entry.finished_at or entry.due_at, zone)}", tables.cell(said)

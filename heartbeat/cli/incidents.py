@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from heartbeat.cli import operators
 from heartbeat.cli.operators import AsOption
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
 from heartbeat.errors import RefusedError, UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,7 +94,7 @@ def resolve(
         return
     from heartbeat.cli.terminal import clipped
 
-    queued = f"; {dropped} queued step{'s' * (dropped != 1)} dropped" if dropped else ""
+    queued = f"; {counted(dropped, 'queued step')} dropped" if dropped else ""
     typer.echo(f"{found.id} {clipped(found.title, _TITLE)}: resolved by {by}{queued}")
 
 
@@ -126,7 +128,7 @@ def _refuse_ended(incident: Incident, zone: str) -> None:
 
 def _drop_queued(store: Store, incident: str, said: str, now: datetime) -> int:
     """Writes and nudges of the incident that nobody has begun; what is being carried out right now is left."""
-    from heartbeat.actions import settle_step
+    from heartbeat.entries import give_up
     from heartbeat.store.port import EntryKind, EntryState
 
     pending = frozenset({EntryState.PENDING})
@@ -136,8 +138,7 @@ def _drop_queued(store: Store, incident: str, said: str, now: datetime) -> int:
         if entry.incident == incident and entry.kind in (EntryKind.WRITE, EntryKind.INBOX)
     ]
     for entry in queued:
-        store.settle_entry(entry.key, EntryState.DROPPED, now, error=said)
-        settle_step(store, replace(entry, state=EntryState.DROPPED), said)
+        give_up(store, entry, said, now)
     return len(queued)
 
 
@@ -205,11 +206,11 @@ def _print(found: Sequence[Incident], session: Session, limit: int) -> None:
     fixed: dict[str, Any] = {"no_wrap": True}
     table = tables.grid(fixed, fixed, fixed, fixed, {"overflow": "fold"})
     shown = found[:limit] if limit else found
-    names = called(session.state, (str(ref) for incident in shown for ref in incident.refs))
+    names = called(session.state, _refs_told(shown))
     for incident in shown:
         said = tables.cell(incident.title)
         for line in _history(incident, zone, names):
-            said.append("\n").append_text(tables.cell(line, "dim"))
+            said.append("\n").append_text(tables.cell(_by_name(line, names), "dim"))
         table.add_row(
             "",
             tables.cell(incident.id),
@@ -221,6 +222,18 @@ def _print(found: Sequence[Incident], session: Session, limit: int) -> None:
     out.print(table)
     if limit and len(found) > limit:
         out.print(tables.cell(f"  … and {len(found) - limit} more: --limit 0 shows all", "dim"))
+
+
+def _refs_told(found: Iterable[Incident]) -> Iterator[str]:
+    """Every task that their lines name: their own, and those that steps and reasons tell of."""
+    for incident in found:
+        yield from map(str, incident.refs)
+        for text in (incident.why, *(taken.detail for taken in incident.steps)):
+            yield from _REF.findall(text)
+
+
+_REF = re.compile(r"\b[a-z][a-z0-9-]*:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+"""A ref whose id is a UUID: nobody knows a task by that."""
 
 
 def _stage(incident: Incident) -> str:
@@ -240,6 +253,13 @@ def _history(incident: Incident, zone: str, names: Mapping[str, str]) -> Iterabl
         yield incident.why
     if incident.ended_at is not None:
         yield f"ended {tables.local(incident.ended_at, zone)}: {_ending(incident)}"
+
+
+def _by_name(line: str, names: Mapping[str, str]) -> str:
+    """The line with tasks as people call them: steps and reasons were put on record with their refs."""
+    for ref, name in names.items():
+        line = line.replace(ref, name)
+    return line
 
 
 def _step(taken: StepTaken) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.cli.terminal import clipped
+from heartbeat.errors import UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from heartbeat.attempt import Attempt, DeadLetter
+    from heartbeat.breaker import Breaker
     from heartbeat.cli.session import Session
     from heartbeat.observation import Observation
+    from heartbeat.report.providers import Shut
+    from heartbeat.roster.model import Agent
     from heartbeat.store.port import Store
     from heartbeat.task import Task
 
@@ -63,8 +68,9 @@ def task_of(seen: Observation | None, letter: DeadLetter) -> Now:
     return Now(next(iter(open_first), None), known=all(ref.source in complete for ref in letter.refs))
 
 
-def replayed_by(session: Session, letter: DeadLetter) -> str:
-    """Which beat replays an open letter, or why none does."""
+def replayed_by(session: Session, letter: DeadLetter, breakers: Mapping[str, Breaker]) -> str:
+    """Which beat replays an open letter, or why none does; where every way to a turn is shut, the first beat after one
+    of them opens."""
     from heartbeat.attempt import LetterState
     from heartbeat.cli import tables
     from heartbeat.schedule.slots import next_slot
@@ -80,9 +86,35 @@ def replayed_by(session: Session, letter: DeadLetter) -> str:
     if agent.policy.dispatch == "none":
         by_hand = f"`heartbeat dlq retry {letter.id} --now` does"
         return f"no beat: the roster lets none start {agent.id} (`dispatch: none`); {by_hand}"
-    # A letter that is due at a slot is replayed by that very beat.
-    at = next_slot(agent.policy, roster.timezone, max(now, letter.due_at - timedelta(microseconds=1)))
-    return f"the beat of {agent.id} at {tables.local(at, roster.timezone)}"
+    # A letter that is due at a slot is replayed by that very beat, and a breaker that opens at a slot lets it through.
+    just_before = timedelta(microseconds=1)
+    due = max(now, letter.due_at - just_before)
+    usual = next_slot(agent.policy, roster.timezone, due)
+    shut = _shut(session, agent, breakers)
+    if shut is None or (shut.until is not None and shut.until <= usual):
+        return f"the beat of {agent.id} at {tables.local(usual, roster.timezone)}"
+    why = clipped("; ".join(shut.reasons), _ERROR)
+    if shut.until is None:
+        return f"no beat as things stand: nobody can be asked: {why}"
+    at = next_slot(agent.policy, roster.timezone, max(due, shut.until - just_before))
+    until = tables.local(shut.until, roster.timezone)
+    return (
+        f"the beat of {agent.id} at {tables.local(at, roster.timezone)} at the earliest: nobody can be asked before "
+        f"{until}: {why}; `heartbeat providers reset` opens the way now"
+    )
+
+
+def _shut(session: Session, agent: Agent, breakers: Mapping[str, Breaker]) -> Shut | None:
+    """Why nobody can be asked for a turn of the agent now; None where somebody can."""
+    from heartbeat.dispatch.preparation import engine_of
+    from heartbeat.dispatch.providers import failover_of
+    from heartbeat.report.providers import Shut, shut_for
+
+    try:
+        failover = failover_of(session.roster, session.environment)
+    except UsageError as error:
+        return Shut(None, (str(error),))
+    return shut_for(agent.id, engine_of(agent), failover, breakers, session.now())
 
 
 # JSON.
@@ -118,8 +150,10 @@ def attempts_of(store: Store, letter: DeadLetter) -> tuple[Attempt, ...]:
     return tuple(each for each in found if each.id in letter.attempts or each.letter == letter.id)
 
 
-def letter_document(letter: DeadLetter, tried: Sequence[Attempt], now: Now, session: Session) -> dict[str, Any]:
-    """`heartbeat.letter/1`."""
+def letter_document(
+    letter: DeadLetter, tried: Sequence[Attempt], now: Now, session: Session, replay: str
+) -> dict[str, Any]:
+    """`heartbeat.letter/1`; `replay` says which beat replays it, empty for a closed one."""
     from heartbeat.cli import attempts
     from heartbeat.instants import to_text
 
@@ -137,7 +171,42 @@ def letter_document(letter: DeadLetter, tried: Sequence[Attempt], now: Now, sess
         },
         "attempts": [attempts.document(each, at) for each in tried],
         "payload": dict(letter.payload),
-        "replayed_by": replayed_by(session, letter) if letter.is_open else None,
+        "replayed_by": replay or None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of one letter: `due`, `left` (its task is over) or `dropped`; in words; and with `--now` its turn,
+    and whether that was begun."""
+
+    letter: DeadLetter
+    change: str
+    told: str
+    begun: bool | None = None
+    attempt: Attempt | None = None
+
+
+def changes_document(done: Sequence[Changed], by: str, now: datetime) -> dict[str, Any]:
+    """`heartbeat.dlq/1` after a change: the letters that were meant, as they are from then on."""
+    from heartbeat.cli import attempts
+    from heartbeat.instants import to_text
+
+    return {
+        "schema": "heartbeat.dlq/1",
+        "generated_at": to_text(now),
+        "by": by,
+        "letters": [document(each.letter, now) for each in done],
+        "changed": [
+            {
+                "id": each.letter.id,
+                "change": each.change,
+                "told": each.told,
+                "begun": each.begun,
+                "turn": None if each.attempt is None else attempts.document(each.attempt, now),
+            }
+            for each in done
+        ],
     }
 
 
@@ -169,7 +238,8 @@ def print_letters(found: Sequence[DeadLetter], session: Session) -> None:
         )
     out = tables.console()
     if len(found) > len(shown):
-        out.print(tables.cell(f"  {len(found) - len(shown)} earlier ones are not listed: --json has them", "dim"))
+        left = counted(len(found) - len(shown), "earlier one is", "earlier ones are")
+        out.print(tables.cell(f"  {left} not listed: --json has them", "dim"))
     out.print(table)
 
 
@@ -189,8 +259,8 @@ def _tries(letter: DeadLetter) -> str:
     return f"{letter.tries} of {LETTER_TRIES} tries"
 
 
-def print_letter(letter: DeadLetter, tried: Sequence[Attempt], now: Now, session: Session) -> None:
-    """One letter with everything."""
+def print_letter(letter: DeadLetter, tried: Sequence[Attempt], now: Now, session: Session, replay: str) -> None:
+    """One letter with everything; `replay` says which beat replays it, empty for a closed one."""
     from heartbeat.cli import attempts, tables
 
     at, zone = session.now(), session.roster.timezone
@@ -202,7 +272,7 @@ def print_letter(letter: DeadLetter, tried: Sequence[Attempt], now: Now, session
         ("now", now.told),
         ("since", tables.local(letter.created_at, zone)),
         ("closed", "" if letter.closed_at is None else tables.local(letter.closed_at, zone)),
-        ("replay", replayed_by(session, letter) if letter.is_open else ""),
+        ("replay", replay),
         ("error", clipped(letter.error, _WHOLE)),
     ]
     facts += [(name, clipped(_plain(value), _WHOLE)) for name, value in letter.payload.items()]

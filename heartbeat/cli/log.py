@@ -154,17 +154,11 @@ def _print(session: Session, found: Sequence[LogEntry], json_output: bool) -> No
 
 def _print_lines(found: Iterable[LogEntry]) -> None:
     """One JSON object a line, out at once: whoever follows reads them as they come."""
-    import json
+    from heartbeat.cli import printed
 
-    sys.stdout.flush()
     for entry in found:
-        line = {"schema": "heartbeat.log-entry/1", **document(entry)}
-        try:
-            data = json.dumps(line, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            data = json.dumps(line).encode()
-        sys.stdout.buffer.write(data + b"\n")
-    sys.stdout.buffer.flush()
+        printed.write_line({"schema": "heartbeat.log-entry/1", **document(entry)})
+    printed.flush()
 
 
 def _print_table(found: Sequence[LogEntry], session: Session) -> None:

@@ -12,82 +12,70 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from heartbeat import __version__
-from heartbeat.cli import (
-    abort,
-    attempts,
-    cost,
-    cron,
-    demo,
-    deps,
-    dispatch,
-    dlq,
-    doctor,
-    explain,
-    health,
-    incidents,
-    init,
-    log,
-    notify,
-    outbox,
-    pauses,
-    providers,
-    receipts,
-    render,
-    roster,
-    rounds,
-    run,
-    session,
-    simulate,
-    tasks,
-    tick,
-    timeouts,
-    verbs,
-    verify,
-    watchdog,
-)
-from heartbeat.cli import gc as retention
+from heartbeat.cli import failure, parsers, printed, session, zone
 from heartbeat.errors import Exit, HeartbeatError
 
 app = typer.Typer(
     name="heartbeat",
     help="Keeps a team of AI agents on OpenClaw working: one roster, one template, one worklist from three sources.",
     epilog="Exit codes: 0 done, 1 found something you asked to fail on, 2 wrong call or roster, 3 --strict and a "
-    "source was not complete, 4 own state unusable, 70 a bug, 73 cannot write.",
+    "source was not complete, 4 own state unusable, 70 a bug, 73 cannot write, 130 Ctrl-C, 141 nobody reads.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(init.init)
-app.add_typer(roster.app, name="roster")
-for command in (tick.tick, tick.worklist, tasks.tasks, render.render, doctor.doctor, receipts.receipts, demo.demo):
-    app.command()(command)
-app.command()(simulate.simulate)
-app.add_typer(cron.app, name="cron")
-app.add_typer(rounds.app, name="rounds")
-app.add_typer(outbox.app, name="outbox")
-app.command("round")(rounds.report)
-for operation in (incidents.incidents, incidents.resolve, pauses.hold, pauses.pause, pauses.resume, log.log, deps.deps):
-    app.command()(operation)
-for turn in (dispatch.dispatch, attempts.attempts, abort.abort):
-    app.command()(turn)
-app.add_typer(providers.app, name="providers")
-app.add_typer(dlq.app, name="dlq")
-app.command()(cost.cost)
-app.command()(retention.gc)
-for question in (timeouts.timeouts, explain.explain, health.health):
-    app.command()(question)
-app.add_typer(notify.app, name="notify")
-app.command()(watchdog.watchdog)
-app.command()(run.run)
-app.command()(verify.verify)
-for verb in verbs.COMMANDS:
-    app.command()(verb)
+COMMANDS = {
+    "init": "init.init",
+    "tick": "tick.tick",
+    "worklist": "tick.worklist",
+    "tasks": "tasks.tasks",
+    "render": "render.render",
+    "doctor": "doctor.doctor",
+    "receipts": "receipts.receipts",
+    "demo": "demo.demo",
+    "simulate": "simulate.simulate",
+    "round": "rounds.report",
+    "incidents": "incidents.incidents",
+    "resolve": "incidents.resolve",
+    "hold": "pauses.hold",
+    "pause": "pauses.pause",
+    "resume": "pauses.resume",
+    "log": "log.log",
+    "deps": "deps.deps",
+    "dispatch": "dispatch.dispatch",
+    "attempts": "attempts.attempts",
+    "abort": "abort.abort",
+    "cost": "cost.cost",
+    "gc": "gc.gc",
+    "timeouts": "timeouts.timeouts",
+    "explain": "explain.explain",
+    "health": "health.health",
+    "watchdog": "watchdog.watchdog",
+    "run": "run.run",
+    "verify": "verify.verify",
+    "start": "verbs.start",
+    "done": "verbs.done",
+    "review": "verbs.review",
+    "reject": "verbs.reject",
+    "block": "verbs.block",
+    "note": "verbs.note",
+    "roster": "roster.app",
+    "cron": "cron.app",
+    "rounds": "rounds.app",
+    "outbox": "outbox.app",
+    "providers": "providers.app",
+    "dlq": "dlq.app",
+    "notify": "notify.app",
+}
+"""Each command's name, and the module beside this one with what it is made of: a function, or a group of its own. In
+the order of the help; imported when the command is called."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -117,14 +105,12 @@ def options(
 
 def application() -> Any:
     """The command with all that belongs to it, ready to be called."""
-    built = typer.main.get_command(app)
-    session.accept_environment_file(built)
-    if "_HEARTBEAT_COMPLETE" in os.environ:
-        from heartbeat.cli import completion
+    if "_HEARTBEAT_COMPLETE" not in os.environ:
+        return parsers.group_of(app, COMMANDS)
+    from heartbeat.cli import completion
 
-        completion.mend_bash_words(os.environ)
-        completion.offer(built)
-    return built
+    completion.mend_bash_words(os.environ)
+    return parsers.group_of(app, COMMANDS, completion.offer)
 
 
 def main() -> None:
@@ -132,15 +118,24 @@ def main() -> None:
     # One call makes up to millions of objects without cycles and ends; the collector would walk them again and again.
     gc.disable()
     _prepare_streams()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    printed.begin()
+    zone.use("")
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: whoever started us wants us to outlive it
+        signal.signal(signal.SIGHUP, _stop)
     try:
-        application()()
+        ended = application()(standalone_mode=False)
+        raise SystemExit(ended if isinstance(ended, int) else Exit.OK)
     except SystemExit as end:
         _end(end)
+    except _MiscalledError as error:
+        _miscalled(error)
     except HeartbeatError as error:
         _tell(error)
         sys.exit(error.exit_code)
+    except typer.Abort:
+        _say("heartbeat: the input ended")
+        sys.exit(Exit.USAGE)
     except OSError as error:
         if error.errno not in _OUTPUT_FAILED:
             _bug(error)
@@ -175,6 +170,9 @@ def _end(end: SystemExit) -> NoReturn:
 
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 
+_MiscalledError: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+"""What the parser raises for a wrong call. Typer brings the parser along, and gives its errors no other name."""
+
 _OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -191,11 +189,24 @@ def _stop(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _miscalled(error: Any) -> NoReturn:
+    """A wrong call, told as the parser tells it."""
+    with suppress(OSError):
+        error.show()
+    path = getattr(getattr(error, "ctx", None), "command_path", "heartbeat")
+    _tell_programs(error, error.exit_code, error.format_message(), f"`{path} --help` shows how it is called")
+    sys.exit(error.exit_code)
+
+
 def _bug(error: Exception) -> NoReturn:
+    told = f"a bug: {type(error).__name__}: {error}"
+    advice = "run the same command with --debug and report what it prints"
     if _debugging():
+        _tell_programs(error, Exit.BUG, told, advice)
         raise error
-    _say(f"heartbeat: a bug: {type(error).__name__}: {error}")
-    _say("  run the same command with --debug and report what it prints")
+    _say(f"heartbeat: {told}")
+    _say(advice, indent="  ")
+    _tell_programs(error, Exit.BUG, told, advice)
     sys.exit(Exit.BUG)
 
 
@@ -208,6 +219,13 @@ def _tell(error: HeartbeatError) -> None:
         _say(f"heartbeat: {line}")
     if error.advice:
         _say(error.advice, indent="  ")
+    _tell_programs(error, error.exit_code, str(error) or type(error).__name__, error.advice)
+
+
+def _tell_programs(error: Exception, code: int, message: str, advice: str) -> None:
+    """The error as JSON, where `--json` asked for a document and none was printed."""
+    with suppress(OSError):  # where nobody reads, the exit code still tells
+        failure.tell(error, code, sys.argv[1:], datetime.now(UTC), message=message, advice=advice)
 
 
 def _debugging() -> bool:
@@ -218,4 +236,4 @@ def _say(line: str, indent: str = "") -> None:
     from heartbeat.cli.terminal import plain
 
     with suppress(OSError):  # where nobody hears, the exit code still tells
-        print(f"{indent}{plain(line)}", file=sys.stderr, flush=True)
+        print(f"{indent}{plain(zone.shown(line))}", file=sys.stderr, flush=True)

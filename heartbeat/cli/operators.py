@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,6 @@ TaskArgument = Annotated[
 ]
 
 _TITLE = 60
-_LISTED = 8
 _NEAREST = 3
 _COMPARED = 5000
 """Names that are compared to suggest the nearest: enough for a team, and it stays quick."""
@@ -146,20 +145,18 @@ def task_named(session: Session, store: Store, text: str, *, fresh: bool = False
 
 def meant(seen: Observation, store: Store, text: str) -> Named:
     """`task_named` over a look that was taken already."""
-    from heartbeat.lookup import find
+    from heartbeat import lookup
 
     tasks = [standing.task for standing in seen.assessment.standings]
-    found = find(tasks, text)
-    found = tuple(task for task in found if not task.closed) or found
+    found = lookup.meant(tasks, text)
     if len(found) > 1:
-        listed = [f"{task.key} ({_label(task)})" for task in found]
-        raise _several(text, listed)
+        raise lookup.ambiguous(clipped(text, _TITLE), [f"{task.key} ({_label(task)})" for task in found])
     if found:
         return _seen(seen, found[0])
     incidents = store.incidents()
     groups = _remembered(store, incidents, text)
     if len(groups) > 1:
-        raise _several(text, [" = ".join(map(str, refs)) for refs in groups])
+        raise lookup.ambiguous(clipped(text, _TITLE), [" = ".join(map(str, refs)) for refs in groups])
     if groups:
         return _recalled(seen, tasks, incidents, groups[0])
     raise _none(seen, tasks, text)
@@ -176,14 +173,6 @@ def _recalled(seen: Observation, tasks: Iterable[Task], incidents: Iterable[Inci
 
 def _seen(seen: Observation, task: Task) -> Named:
     return Named((*task.refs, *task.absent), task, seen, task.title, task.owner)
-
-
-def _several(text: str, listed: Sequence[str]) -> UsageError:
-    more = f"; and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return UsageError(
-        f"{clipped(text, _TITLE)!r} may mean {len(listed)} tasks: {'; '.join(listed[:_LISTED])}{more}",
-        advice="name one of them by its key, such as workboard:… or BIZ-31",
-    )
 
 
 def _none(seen: Observation, tasks: Iterable[Task], text: str) -> UsageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,11 +12,12 @@ from heartbeat.cli.operators import AsOption, DefaultCommandGroup
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session
 from heartbeat.cli.terminal import clipped
 from heartbeat.errors import RefusedError, UsageError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from heartbeat.store.port import Entry, Store
+    from heartbeat.store.port import Entry
 
 app = typer.Typer(
     help="What is to be written and told, and what was given up.", cls=DefaultCommandGroup, rich_markup_mode=None
@@ -77,10 +77,12 @@ def retry(
     keys: KeysArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that waits for later or was given up.")] = False,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Make entries due now, also those that were given up; the next beat carries them out."""
+    from heartbeat import entries
     from heartbeat.store.port import EntryState
 
     session = Session(context, roster)
@@ -100,10 +102,13 @@ def retry(
             chosen = [each for each in known if each.state in may] if everything else _meant(known, keys or ())
             _refuse(chosen, may, "tried again")
             for entry in chosen:
-                store.settle_entry(entry.key, EntryState.PENDING, now, error=entry.error, due_at=now)
-                _log(store, entry, "outbox-retry", f"{what(entry)}: to be tried again, by {by}", {"by": by}, now)
+                entries.retry(store, entry, by, now)
+            after = store.entries()
+    if json_output:
+        _write_changed(chosen, after, by, now)
+        return
     for entry in chosen:
-        typer.echo(f"{_id(entry)} {_shown(what(entry))}: due now; the next beat carries it out")
+        typer.echo(f"{_id(entry)} {_shown(entry.summary)}: due now; the next beat carries it out")
     if not chosen:
         typer.echo("Nothing waits, and nothing was given up.")
 
@@ -114,11 +119,12 @@ def drop(
     keys: KeysArgument = None,
     why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Why it is not wanted any more.")] = None,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Give entries up for good: they are never carried out, and stay on record."""
-    from heartbeat.actions import settle_step
+    from heartbeat import entries
     from heartbeat.store.port import UNFINISHED, EntryState
 
     session = Session(context, roster)
@@ -132,15 +138,31 @@ def drop(
         with store.transaction():
             chosen = _meant(store.entries(), keys)
             _refuse(chosen, UNFINISHED | {EntryState.DEAD}, "dropped")
-            error = f"dropped by {by}: {said}"
             for entry in chosen:
-                store.settle_entry(entry.key, EntryState.DROPPED, now, error=error)
-                settle_step(store, replace(entry, state=EntryState.DROPPED), error)
-                details = {"by": by, "why": said}
-                _log(store, entry, "outbox-dropped", f"{what(entry)}: {error}", details, now)
+                entries.drop(store, entry, by, said, now)
+            after = store.entries()
+    if json_output:
+        _write_changed(chosen, after, by, now)
+        return
     for entry in chosen:
         begun = "; an attempt had begun, whether it took effect is not known"
-        typer.echo(f"{_id(entry)} {_shown(what(entry))}: dropped{begun * (entry.state is EntryState.CLAIMED)}")
+        typer.echo(f"{_id(entry)} {_shown(entry.summary)}: dropped{begun * (entry.state is EntryState.CLAIMED)}")
+
+
+def _write_changed(chosen: Iterable[Entry], after: Iterable[Entry], by: str, now: datetime) -> None:
+    """`heartbeat.outbox/1` after a change: the entries that were meant, as they are from then on, and as they were."""
+    from heartbeat.cli import documents
+    from heartbeat.instants import to_text
+
+    was = {entry.key: entry.state.value for entry in chosen}
+    documents.write(
+        {
+            "schema": "heartbeat.outbox/1",
+            "generated_at": to_text(now),
+            "by": by,
+            "entries": [{**document(entry), "was": was[entry.key]} for entry in after if entry.key in was],
+        }
+    )
 
 
 def _meant(known: Sequence[Entry], keys: Iterable[str]) -> list[Entry]:
@@ -154,10 +176,10 @@ def _meant(known: Sequence[Entry], keys: Iterable[str]) -> list[Entry]:
                 advice="`heartbeat outbox list --all` lists them",
             )
         if len(matches) > 1:
-            listed = ", ".join(f"{_id(entry)} {_shown(what(entry))}" for entry in matches[:5])
+            listed = ", ".join(f"{_id(entry)} {_shown(entry.summary)}" for entry in matches[:5])
+            more = ", …" if len(matches) > 5 else ""
             raise UsageError(
-                f"{clipped(key, _TITLE)!r} begins {len(matches)} entries: {listed}{', …' if len(matches) > 5 else ''}; "
-                "nothing was changed",
+                f"{clipped(key, _TITLE)!r} begins {len(matches)} entries: {listed}{more}; nothing was changed",
                 advice="write more of it",
             )
         chosen[matches[0].key] = matches[0]
@@ -178,7 +200,7 @@ def _refuse(chosen: Iterable[Entry], may: frozenset[Any], done: str) -> None:
             when = f" since {to_text(since)}" if since else ""
             because = entry.error or entry.result
             raise RefusedError(
-                f"{_id(entry)} {_shown(what(entry))} is {entry.state.value}{when}"
+                f"{_id(entry)} {_shown(entry.summary)} is {entry.state.value}{when}"
                 f"{f' ({_shown(because)})' if because else ''} and cannot be {done}; nothing was changed",
                 advice=_ADVICE.get(entry.state.value, ""),
             )
@@ -188,23 +210,6 @@ _ADVICE = {
     "claimed": "an attempt is under way, or its process died: the next beat looks what came of it",
     "conflict": "somebody else had acted; the rules decide again at each beat",
 }
-
-
-def _log(store: Store, entry: Entry, action: str, message: str, details: dict[str, Any], now: datetime) -> None:
-    from heartbeat.store.port import LogEntry
-
-    store.add_log([LogEntry(now, action, message, "", entry.task, entry.incident, {**details, "key": entry.key})])
-
-
-def what(entry: Entry) -> str:
-    """What it does, in a few words: the operation, or the title of a message; never a whole text."""
-    write = entry.payload.get("write")
-    if isinstance(write, dict):
-        return f"{str(write.get('operation', 'write')).replace('_', ' ')} on {entry.target}"
-    if entry.kind == "hook":
-        return f"run {entry.target} after a turn"
-    title = str(entry.payload.get("title", ""))
-    return f"tell {entry.target}: {title}" if title else f"tell {entry.target}"
 
 
 def document(entry: Entry) -> dict[str, Any]:
@@ -219,7 +224,7 @@ def document(entry: Entry) -> dict[str, Any]:
         "key": entry.key,
         "kind": entry.kind.value,
         "target": entry.target,
-        "what": what(entry),
+        "what": entry.summary,
         "task": entry.task or None,
         "incident": entry.incident or None,
         "state": entry.state.value,
@@ -254,17 +259,18 @@ def _print(found: Sequence[Entry], session: Session) -> None:
     shown = found[-_LISTED:]
     names = called(session.state, (entry.task for entry in shown))
     for entry in shown:
-        said = tables.cell(_shown(what(entry)))
+        said = tables.cell(_shown(entry.summary))
         for line in filter(None, (names.get(entry.task, entry.task), entry.error or entry.result, entry.key)):
             said.append("\n").append_text(tables.cell(line, "dim"))
         state = tables.cell(_state(entry, now), _COLOURS.get(entry.state.value, ""))
-        tried = tables.cell(f"{entry.attempts} tries" if entry.attempts != 1 else "1 try")
+        tried = tables.cell(counted(entry.attempts, "try", "tries"))
         table.add_row(
             "", tables.cell(_id(entry)), state, tried, tables.cell(wording.age_of(entry.created_at, now)), said
         )
     out = tables.console()
     if len(found) > len(shown):
-        out.print(tables.cell(f"  {len(found) - len(shown)} earlier ones are not listed: --json has them", "dim"))
+        left = counted(len(found) - len(shown), "earlier one is", "earlier ones are")
+        out.print(tables.cell(f"  {left} not listed: --json has them", "dim"))
     out.print(table)
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.cli.terminal import clipped
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from heartbeat.cli.providers import Reset
     from heartbeat.cli.session import Session
     from heartbeat.dispatch.readiness import Finding, Readiness
     from heartbeat.dispatch.trial import Tried
@@ -62,7 +64,7 @@ def told_of(name: str, tried: Tried) -> Finding:
         return Finding(name, Verdict.FAILS, f"a turn of {attempt.agent} {ended}{took}: {attempt.error}", "")
     usage = attempt.usage
     tokens = [
-        f"{count:,} tokens {way}"
+        f"{counted(count, 'token')} {way}"
         for count, way in ((usage.input_tokens, "in"), (usage.output_tokens, "out"))
         if count is not None
     ]
@@ -120,6 +122,9 @@ def _standing_document(standing: Standing, now: datetime) -> dict[str, Any]:
         "changed_at": text(breaker.changed_at),
         "running": standing.running,
         "ended": {outcome.value: count for outcome, count in standing.ended.items()},
+        "last": _last_document(standing),
+        "shut_for": list(standing.shut),
+        "next": standing.next,
     }
     if provider is not None:
         document |= {
@@ -129,9 +134,29 @@ def _standing_document(standing: Standing, now: datetime) -> dict[str, Any]:
             "max_retries": provider.max_retries,
             "timeout_seconds": provider.timeout.total_seconds(),
             "run_deadline_seconds": provider.run_deadline.total_seconds(),
-            "next": standing.next,
         }
     return document
+
+
+def _last_document(standing: Standing) -> dict[str, Any] | None:
+    """The turn of the last day that ended last."""
+    from heartbeat.instants import to_text
+
+    last = standing.last
+    if last is None or last.outcome is None or last.ended_at is None:
+        return None
+    return {"dispatch": last.id, "outcome": last.outcome.value, "ended_at": to_text(last.ended_at)}
+
+
+def of_reset(done: Sequence[Reset], by: str, now: datetime) -> dict[str, Any]:
+    """`heartbeat.reset/1`."""
+    from heartbeat.instants import to_text
+
+    breakers = [
+        {"name": each.name, "reset": bool(each.was), "was": list(each.was), "because": each.because, "told": each.told}
+        for each in done
+    ]
+    return {"schema": "heartbeat.reset/1", "generated_at": to_text(now), "by": by, "breakers": breakers}
 
 
 def of_test(tested: Tested, failover: Failover, now: datetime) -> dict[str, Any]:
@@ -201,7 +226,7 @@ def _remarks(seen: Overview, failover: Failover, roster: Roster) -> Iterable[str
 
 def _standings(standings: Iterable[Standing], failover: Failover, session: Session, now: datetime) -> Any:
     from heartbeat.cli import tables
-    from heartbeat.report.providers import ended_told, explained, limits_told, state_told
+    from heartbeat.report.providers import ended_told, explained, last_told, limits_told, state_told
 
     def show(instant: datetime) -> str:
         return tables.local(instant, session.roster.timezone)
@@ -212,7 +237,7 @@ def _standings(standings: Iterable[Standing], failover: Failover, session: Sessi
         colour = "dim" if not each.enabled else "yellow" if each.cooling else _STATES[each.state.value]
         ended = ended_told(each)
         said = tables.cell(f"last day: {ended}" if ended else "last day: no turn")
-        lines = [*explained(each, failover.rules, show)]
+        lines = [*explained(each, failover.rules, show), *filter(None, (last_told(each, now, show),))]
         if each.breaker.why and not (each.is_well and not each.breaker.failures):
             lines.append(f"because: {clipped(each.breaker.why, _BECAUSE)}")
         if each.provider is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,8 @@ NamesArgument = Annotated[
 ]
 
 _NAME = 60
+_NEAR = 0.6
+"""How alike two names are of which one may be a slip of the other."""
 _LONGEST_TURN = 120.0
 """Seconds that a turn of `test --turn` may take where nothing else is said."""
 _LOOK = 60.0
@@ -61,7 +64,8 @@ def list_(
     with session.store(read_only=True, on_record=True) as store:
         operators.warn_of_loss(store)
         attempts = store.attempts(since=now - LATELY)
-        seen = overview(failover, _engines(session.roster), store.breakers(), attempts, now)
+        agents = _started(session.roster)
+        seen = overview(failover, frozenset(agents.values()), store.breakers(), attempts, now, agents)
     from heartbeat.cli import documents, provided
 
     if json_output:
@@ -77,10 +81,13 @@ def reset(
     everything: Annotated[bool, typer.Option("--all", help="Every breaker there is, the engines' too.")] = False,
     why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Why, for the log.")] = None,
     as_agent: AsOption = None,
+    json_output: JsonOption = False,
     roster: RosterOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Close a breaker and end a rate limit's time now: the next turn asks the provider again."""
+    from heartbeat.attempt import Engine
+
     session = Session(context, roster)
     by = operators.author(session, as_agent)
     _one_of(names, everything, "nothing is named to be reset")
@@ -90,11 +97,18 @@ def reset(
         operators.warn_of_loss(store)
         with store.transaction():
             known = store.breakers()
-            meant = _meant(names or (), (*configured, *known, *_all_engines()))
+            meant = _meant(names or (), _resettable(session.roster, configured, tuple(known)), tuple(Engine))
             chosen = tuple(known) if everything else _with_own(meant, known)
-            told = [_closed(store, name, by, said, session.now()) for name in chosen]
-    for line in told or ["No breaker is on record: nobody has failed yet."]:
-        typer.echo(line)
+            done = [_closed(store, name, by, said, session.now()) for name in chosen]
+    if json_output:
+        from heartbeat.cli import documents, provided
+
+        documents.write(provided.of_reset(done, by, session.now()))
+        return
+    for each in done:
+        typer.echo(f"{clipped(each.name, _NAME)}: {each.told}")
+    if not done:
+        typer.echo("No breaker is on record: nobody has failed yet.")
 
 
 @app.command("test")
@@ -144,18 +158,26 @@ def _failover(session: Session) -> Failover:
     return failover_of(session.roster, session.environment)
 
 
-def _engines(roster: Roster) -> frozenset[Engine]:
+def _started(roster: Roster) -> dict[str, Engine]:
+    """Whom the roster lets heartbeat start, and at which engine."""
     from heartbeat.attempt import Engine
 
     names = {engine.value: engine for engine in Engine}
-    return frozenset(names[each.policy.dispatch] for each in roster.agents.values() if each.policy.dispatch in names)
+    return {each.id: names[each.policy.dispatch] for each in roster.agents.values() if each.policy.dispatch in names}
 
 
-def _all_engines() -> tuple[str, ...]:
+def _resettable(roster: Roster, configured: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Every name that a breaker of this team may have: the roster's providers, the engines that it starts agents at
+    with their own choice of models, and what is on record."""
     from heartbeat.attempt import Engine
-    from heartbeat.provider import MULTICA_NATIVE
+    from heartbeat.provider import MULTICA_NATIVE, NATIVE, breaker_of
 
-    return (*(engine.value for engine in Engine), MULTICA_NATIVE)
+    engines = _started(roster)
+    owns = {Engine.OPENCLAW: NATIVE, Engine.MULTICA: MULTICA_NATIVE}
+    used = dict.fromkeys((*configured, *(owns[engine] for engine in engines.values())))
+    own = [breaker_of(owns[engine], agent) for agent, engine in engines.items() if owns[engine] in used]
+    above = (name.partition("/")[0] for name in known if "/" in name)
+    return tuple(dict.fromkeys((*used, *(engine.value for engine in engines.values()), *known, *above, *own)))
 
 
 def _one_of(names: Sequence[str] | None, everything: bool, nothing: str) -> None:
@@ -165,12 +187,13 @@ def _one_of(names: Sequence[str] | None, everything: bool, nothing: str) -> None
         raise UsageError(nothing, advice="name providers, or use --all; `heartbeat providers` lists them")
 
 
-def _meant(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+def _meant(names: Iterable[str], known: Sequence[str], also: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names, each once; `also` are allowed and not offered. Raises UsageError for another, with the nearest."""
     from difflib import get_close_matches
 
     for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
+        if name not in known and name not in also:
+            near = get_close_matches(name, known, n=1, cutoff=_NEAR)
             nearest = f"perhaps {near[0]}; " if near else ""
             raise UsageError(
                 f"no provider is called {clipped(name, _NAME)!r}; nothing was done",
@@ -191,7 +214,17 @@ def _with_own(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
 # Resetting.
 
 
-def _closed(store: Store, name: str, by: str, why: str, now: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """One breaker that was closed: what it was, empty where there was nothing to reset, and why it had opened."""
+
+    name: str
+    was: tuple[str, ...]
+    because: str
+    told: str
+
+
+def _closed(store: Store, name: str, by: str, why: str, now: datetime) -> Reset:
     """Closes one breaker. What was begun before is late from now on, and tells nothing of the provider any more."""
     from heartbeat.breaker import Breaker, State, is_cooling, state_at
     from heartbeat.store.port import LogEntry
@@ -202,14 +235,13 @@ def _closed(store: Store, name: str, by: str, why: str, now: datetime) -> str:
     was += ["rate-limited"] if is_cooling(before, now) else []
     if state is State.CLOSED and before.failures:
         was.append("one failure on" if before.failures == 1 else f"{before.failures} failures in a row on")
-    shown = clipped(name, _NAME)
     if not was:
-        return f"{shown}: nothing to reset, it is asked as ever"
+        return Reset(name, (), "", "nothing to reset, it is asked as ever")
     told = f"{name}: reset by {by}{f': {why}' if why else ''}; it was {', '.join(was)}"
     details = {"provider": name, "by": by, "why": why, "was": was, "because": before.why}
     store.put_breaker(Breaker(name, changed_at=now))
     store.add_log([LogEntry(now, "provider-reset", told, details=details)])
-    return f"{shown}: reset, it is asked again from now on; it was {', '.join(was)}"
+    return Reset(name, tuple(was), before.why, f"reset, it is asked again from now on; it was {', '.join(was)}")
 
 
 # Testing.

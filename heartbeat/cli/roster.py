@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, complain, progress
-from heartbeat.errors import Exit, HeartbeatError
-from heartbeat.instants import format_duration
+from heartbeat.errors import Exit, HeartbeatError, StateError
+from heartbeat.instants import exact_duration
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from heartbeat.roster.model import Agent
@@ -20,16 +21,25 @@ app = typer.Typer(help="Check and show the roster.", no_args_is_help=True, rich_
 
 
 @app.command()
-def check(context: typer.Context, roster: RosterOption = None, debug: DebugOption = False) -> None:
+def check(
+    context: typer.Context, json_output: JsonOption = False, roster: RosterOption = None, debug: DebugOption = False
+) -> None:
     """Read the roster and report every mistake at once, each with its line. Exit 2 where there is one."""
     from heartbeat.dispatch.providers import failover_of
 
     session = Session(context, roster)
     team = session.roster.agents
     classes = {agent.class_id for agent in team.values()}
-    sources = ", ".join(session.roster.sources)
     failover_of(session.roster, session.environment)
-    typer.echo(f"{session.roster.path}: {len(team)} agents in {len(classes)} classes, sources {sources}: no mistakes")
+    if json_output:
+        from heartbeat.cli import documents
+
+        found = {"agents": list(team), "classes": sorted(classes), "sources": list(session.roster.sources)}
+        documents.write({"schema": "heartbeat.check/1", "path": str(session.roster.path), **found})
+        return
+    size = f"{counted(len(team), 'agent')} in {counted(len(classes), 'class', 'classes')}"
+    sources = ", ".join(session.roster.sources)
+    typer.echo(f"{session.roster.path}: {size}, sources {sources}: no mistakes")
 
 
 @app.command()
@@ -79,9 +89,9 @@ def _show_team(session: Session, json_output: bool) -> None:
     table = tables.grid({}, {}, {}, {}, {}, {})
     for agent in team:
         policy = agent.policy
-        rhythm = policy.cron or f"every {format_duration(policy.every)}"
-        limits = f"suspect {format_duration(policy.suspect_after)}, recover {format_duration(policy.recover_after)}"
-        rounds = f"{policy.max_rounds} rounds"
+        rhythm = policy.cron or f"every {exact_duration(policy.every)}"
+        limits = f"suspect {exact_duration(policy.suspect_after)}, recover {exact_duration(policy.recover_after)}"
+        rounds = counted(policy.max_rounds, "round")
         whom = f"tells {', '.join(policy.notify) or 'nobody'}"
         cells = (agent.id, agent.name, agent.class_id, f"{rhythm}, {limits}", rounds, whom)
         table.add_row("", *(tables.cell(text) for text in cells))
@@ -102,9 +112,10 @@ def sync(
     from heartbeat.setup.sync import add, look
 
     session = Session(context, roster)
-    compared = look(session.roster.path, session.environment, progress)
+    knew_multica = _knew_multica(session)
+    compared = look(session.roster.path, session.environment, progress, knew_multica=knew_multica)
     written = add(compared, session.environment) if write else None
-    covered = _coverage(session, compared) if written else ()
+    covered = _coverage(session, compared) if written and written.backup else ()
     if json_output:
         from heartbeat.cli import documents
         from heartbeat.cli.setups import sync_document
@@ -118,6 +129,16 @@ def sync(
     if left.unknown:
         complain(f"{' and '.join(left.unknown)} could not be asked, so the rest is not known")
         raise typer.Exit(Exit.INCOMPLETE)
+
+
+def _knew_multica(session: Session) -> bool:
+    """Whether a beat of this roster ever read Multica: not to find it now is then a failure (rule S1a). Where the state
+    cannot be read, one may have."""
+    try:
+        with session.store(read_only=True) as store:
+            return store.last_complete("multica") is not None
+    except StateError:
+        return True
 
 
 def _coverage(session: Session, compared: Comparison) -> tuple[Coverage, ...]:
@@ -142,7 +163,7 @@ def _tell_sync(compared: Comparison, written: Written | None, covered: tuple[Cov
 
     for line in sync_lines(compared, written, covered):
         indent = len(line) - len(line.lstrip(" "))
-        typer.echo(" " * indent + plain(line))
+        typer.echo(" " * indent + plain(line[indent:]))
 
 
 def _settings(agent: Agent) -> dict[str, Any]:
@@ -156,12 +177,12 @@ def _settings(agent: Agent) -> dict[str, Any]:
         "workspace": str(agent.workspace) if agent.workspace else None,
         "patrol": agent.patrol,
         "checks": list(agent.checks),
-        "every": format_duration(policy.every),
+        "every": exact_duration(policy.every),
         "cron": policy.cron,
-        "suspect_after": format_duration(policy.suspect_after),
-        "recover_after": format_duration(policy.recover_after),
-        "runtime_limit": format_duration(policy.runtime_limit),
-        "dependency_wait": format_duration(policy.dependency_wait),
+        "suspect_after": exact_duration(policy.suspect_after),
+        "recover_after": exact_duration(policy.recover_after),
+        "runtime_limit": exact_duration(policy.runtime_limit),
+        "dependency_wait": exact_duration(policy.dependency_wait),
         "max_rounds": policy.max_rounds,
         "notify": list(policy.notify),
         "backup": agent.backup,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heartbeat import plural
 from heartbeat.cli import operators
+from heartbeat.cli import zone as zones
 from heartbeat.cli.operators import AsOption, DefaultCommandGroup, Named, TaskArgument
 from heartbeat.cli.session import DebugOption, FreshOption, JsonOption, RosterOption, Session, finish
 from heartbeat.errors import Exit, RefusedError
@@ -114,9 +116,11 @@ def extend(
 
         documents.write(counted.of_grant(session.now(), named, more, granted, carried))
     else:
-        typer.echo(f"{named.called}: {more} more; {granted.rounds.used} of {granted.limit} rounds used")
+        typer.echo(
+            f"{named.called}: {more} more; {granted.rounds.used} of {plural.counted(granted.limit, 'round')} used"
+        )
         for line in _told(granted, carried):
-            typer.echo(line)
+            typer.echo(zones.shown(line))
     finish(named.observation, strict=False)
     if carried is not None and carried.dead:
         raise typer.Exit(Exit.FOUND)
@@ -146,7 +150,7 @@ def report(
 
 
 def _said(session: Session, reported: Reported) -> str:
-    used = f"{reported.used} of {reported.limit} rounds used"
+    used = f"{reported.used} of {plural.counted(reported.limit, 'round')} used"
     if reported.counted:
         return f"counted; {used}"
     return f"not counted, this slot (since {_local(session, reported.slot)}) has its round already; {used}"
@@ -339,7 +343,8 @@ def _print(seen: Observation, lines: Sequence[Spending], zone: str, *, single: b
     else:
         out.print("No round is on record of any open task.")
     if len(lines) > len(shown):
-        out.print(tables.cell(f"  {len(lines) - len(shown)} closed tasks are not listed: --json has them", "dim"))
+        left = plural.counted(len(lines) - len(shown), "closed task is", "closed tasks are")
+        out.print(tables.cell(f"  {left} not listed: --json has them", "dim"))
 
 
 def _notes(line: Spending, zone: str) -> Iterator[str]:

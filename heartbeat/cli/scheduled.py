@@ -18,6 +18,7 @@ import typer
 from heartbeat.cli.session import complain
 from heartbeat.cli.terminal import forget_output, plain
 from heartbeat.errors import Exit, HeartbeatError
+from heartbeat.plural import counted
 
 if TYPE_CHECKING:
     from heartbeat.beat import Beat, Tick
@@ -101,7 +102,7 @@ def seconds(instant: datetime) -> str:
 
 def missed(miss: Miss) -> str:
     """`missed 3 slots, 2026-11-21T03:36:00Z to 2026-11-21T03:56:00Z (coalesced)`."""
-    slots = "1 slot" if miss.count == 1 else f"{miss.count} slots"
+    slots = counted(miss.count, "slot")
     until = f" to {seconds(miss.last)}" if miss.last != miss.first else ""
     return f"missed {slots}, {seconds(miss.first)}{until} ({miss.reason.value})"
 
@@ -177,13 +178,13 @@ def _deeds(tick: Tick, beat: Beat, *, first: bool) -> Iterator[str]:
         yield named.get(reason, reason)
     yield from _turns(tick, beat, first=first)
     if beat.inbox:
-        yield f"{len(beat.inbox)} {'message' if len(beat.inbox) == 1 else 'messages'} on top"
+        yield f"{counted(len(beat.inbox), 'message')} on top"
     yield beat.deferred if beat.receipt is None else ""  # a receipt's reasons have it
     if first and tick.carried.busy:
         yield f"writes are left to {tick.carried.busy}"
     if first and tick.delivered is not None:
         sent = tick.delivered.sent
-        yield f"{sent} {'message' if sent == 1 else 'messages'} sent" if sent else ""
+        yield f"{counted(sent, 'message')} sent" if sent else ""
         yield from tick.delivered.notes
 
 
@@ -200,7 +201,7 @@ def _turns(tick: Tick, beat: Beat, *, first: bool) -> Iterator[str]:
 
 def _named(tick: Tick) -> dict[str, str]:
     """What a receipt says of writes, with the name by which people know the task."""
-    from heartbeat.beat import told_of_write
+    from heartbeat.receipt import told_of_write
 
     names = {} if tick.observation is None else tick.observation.judgement.tasks
     carried = tick.carried

@@ -6,6 +6,7 @@ Commands take `RosterOption` and `DebugOption` too, so that `heartbeat tick coo 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperOption
 
-from heartbeat.errors import Exit, UsageError
+from heartbeat.cli import zone
+from heartbeat.errors import Exit, RosterError, UsageError
 
 if TYPE_CHECKING:
     from heartbeat.install.launching import Preparation
@@ -43,20 +45,20 @@ ENVIRONMENT_FILE_HELP = "NAME=value lines for what the environment lacks; else H
 
 
 def accept_environment_file(command: Any) -> None:
-    """Give `--env-file` to every command that takes `--roster`, at whatever depth."""
+    """Give `--env-file` to the command where it takes `--roster`, and to every one below it."""
     for below in getattr(command, "commands", {}).values():
         accept_environment_file(below)
-        if not any("--roster" in parameter.opts for parameter in below.params):
-            continue
-        option = TyperOption(
-            param_decls=[_ENVIRONMENT_FILE, "--env-file"],
-            metavar="FILE",
-            help=ENVIRONMENT_FILE_HELP,
-            expose_value=False,
-            callback=note_environment_file,
-        )
-        at = next(n for n, parameter in enumerate(below.params) if "--roster" in parameter.opts)
-        below.params.insert(at + 1, option)
+    at = next((n for n, parameter in enumerate(command.params, start=1) if "--roster" in parameter.opts), None)
+    if at is None:
+        return
+    option = TyperOption(
+        param_decls=[_ENVIRONMENT_FILE, "--env-file"],
+        metavar="FILE",
+        help=ENVIRONMENT_FILE_HELP,
+        expose_value=False,
+        callback=note_environment_file,
+    )
+    command.params.insert(at, option)
 
 
 def note_environment_file(context: Any, parameter: Any, value: str | None) -> str | None:
@@ -110,7 +112,9 @@ class Session:
                 raise
             self.environment_file, self.environment, self.environment_trouble = None, dict(os.environ), error
         self._roster: Roster | None = None
+        self._state: Path | None = None
         self._told_of_nothing = False
+        self._told_of_stranger = False
 
     @property
     def roster(self) -> Roster:
@@ -122,6 +126,7 @@ class Session:
 
             path = find_roster(self.roster_path, self.environment, Path.cwd())
             self._roster = load_roster(path, self.environment, plug_in_sources=plug_in_names)
+            zone.use("" if "--scheduled" in sys.argv[1:] else self._roster.timezone)
         return self._roster
 
     def roster_option(self) -> Path | None:
@@ -132,9 +137,17 @@ class Session:
 
     @property
     def state(self) -> Path:
-        """The state directory: HEARTBEAT_HOME, the roster's `state`, else one for this roster in the user's home."""
-        home = self.environment.get("HEARTBEAT_HOME")
-        return Path(home).expanduser().absolute() if home else state_of(self.roster)
+        """The state directory: HEARTBEAT_HOME, the roster's `state`, else one for this roster in the user's home.
+        Worked out once: a link on the way to the roster may lead elsewhere a moment later."""
+        if self._state is None:
+            home = self.environment.get("HEARTBEAT_HOME")
+            self._state = Path(home).expanduser().absolute() if home else state_of(self.roster)
+        return self._state
+
+    @property
+    def names_state(self) -> bool:
+        """Whether the roster or the environment says where the state is."""
+        return bool(self.environment.get("HEARTBEAT_HOME")) or self.roster.state is not None
 
     def preparation(self) -> Preparation:
         """How a scheduler has to start heartbeat for this roster, and what to warn of. Raises UsageError."""
@@ -147,8 +160,9 @@ class Session:
         return datetime.now(UTC)
 
     @contextmanager
-    def store(self, *, read_only: bool, on_record: bool = False) -> Iterator[Store]:
-        """The store of the state directory, closed at the end. Raises StateError.
+    def store(self, *, read_only: bool, on_record: bool = False, adopting: bool = False) -> Iterator[Store]:
+        """The store of the state directory, closed at the end. Raises StateError; unless `adopting`, also where
+        another roster's state is opened for writing.
 
         With `on_record`, for commands that show what is on record, it is told once where no beat ever was: a wrong
         state directory looks like a quiet team.
@@ -162,7 +176,33 @@ class Session:
 
         opened = open_store_read_only(self.state) if read_only else open_store(self.state, self.now(), on_fenced=told)
         with opened as store:
+            if not adopting:
+                self._keep_out(store, read_only=read_only)
             yield store
+
+    def _keep_out(self, store: Store, *, read_only: bool) -> None:
+        """Who only looks into another roster's state is told so once; nobody writes to it. Raises StateError."""
+        from heartbeat.belonging import stranger
+
+        try:
+            refusal = stranger(store, self.roster, self.now())
+        except (UsageError, RosterError):
+            return  # with HEARTBEAT_HOME there are commands that need no roster; the others say what is wrong with it
+        if refusal is not None and not read_only:
+            raise refusal
+        if refusal is not None and not self._told_of_stranger:
+            self._told_of_stranger = True
+            complain(f"{refusal}; {refusal.advice}")
+
+    def keep_known(self) -> None:
+        """Note outside of the state directory that scheduled beats use it, so that its loss is no first run (rule B7).
+
+        Where that cannot be noted the beat goes on; `doctor` tells.
+        """
+        from heartbeat.store.witness import remember
+
+        with contextlib.suppress(OSError):
+            remember(self.state, self.now())
 
     def _tell_of_nothing(self) -> None:
         from heartbeat.store.opening import never_used
@@ -258,4 +298,4 @@ def complain(message: str) -> None:
     """A line on stderr that a person or a log should see."""
     from heartbeat.cli.terminal import plain
 
-    print(f"heartbeat: {plain(message)}", file=sys.stderr)
+    print(f"heartbeat: {plain(zone.shown(message))}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, progress
+from heartbeat.plural import counted
 from heartbeat.policy import Recovery
 from heartbeat.simulate.scheme import Dispatch, Scheme
 
@@ -206,7 +207,8 @@ def _print_timeline(out: Console, result: Result, zone: str, limit: int) -> None
     out.print(cell(f"{result.scenario} · seed {result.seed} · {zone}", "bold"))
     out.print(table)
     if len(moments) < len(result.timeline):
-        out.print(cell(f"  … and {len(result.timeline) - len(moments)} more lines: --limit 0 shows all", "dim"))
+        more = counted(len(result.timeline) - len(moments), "more line")
+        out.print(cell(f"  … and {more}: --limit 0 shows all", "dim"))
     out.print()
 
 
@@ -215,7 +217,7 @@ def _print_summary(out: Console, result: Result) -> None:
     from heartbeat.instants import format_duration
 
     length = format_duration(result.ended - result.started)
-    head = f"Summary: {length}, {len(result.agents)} agents, seed {result.seed}"
+    head = f"Summary: {length}, {counted(len(result.agents), 'agent')}, seed {result.seed}"
     table = grid({"no_wrap": True}, {"overflow": "fold"})
     for name, told, colour in _lines(result.counts):
         table.add_row("", cell(name), cell(told, colour))
@@ -237,6 +239,8 @@ def _lines(counts: Counts) -> list[tuple[str, str, str]]:
     waited = ""
     if dead.typical is not None and dead.longest is not None:
         waited = f"; recovered after {format_duration(dead.typical)}, at the latest {format_duration(dead.longest)}"
+    recoveries = counted(counts.recoveries, "recovery", "recoveries")
+    conflicts = counted(counts.conflicts, "conflict")
     missed = _named(dead.missed_tasks) + (f"; somebody was told of {dead.told}" if dead.missed else "")
     return [
         ("beats", f"{counts.beats}, degraded {counts.degraded_beats}", ""),
@@ -245,9 +249,9 @@ def _lines(counts: Counts) -> list[tuple[str, str, str]]:
         ("missed", missed, "red" if dead.missed else ""),
         ("false alarms", _named(counts.false_alarms), "yellow" if counts.false_alarms else ""),
         ("wrongly taken", _named(counts.wrong_recoveries), "red" if counts.wrong_recoveries else ""),
-        ("incidents", f"{_listed(counts.incidents)}; {counts.recoveries} recoveries, {counts.nudges} nudges", ""),
+        ("incidents", f"{_listed(counts.incidents)}; {recoveries}, {counted(counts.nudges, 'nudge')}", ""),
         ("storms", str(counts.storms), "yellow" if counts.storms else ""),
-        ("writes", f"{_listed(counts.writes)}; {counts.comments} comments, {counts.conflicts} conflicts", ""),
+        ("writes", f"{_listed(counts.writes)}; {counted(counts.comments, 'comment')}, {conflicts}", ""),
         ("messages", _listed(counts.messages), ""),
         ("agent runs", f"{counts.runs_by_us} by heartbeat; {_listed(counts.runs)}", "red" if counts.runs_by_us else ""),
         ("model turns", _told_of_turns(counts), ""),

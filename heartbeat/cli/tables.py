@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import IO, Any, TextIO, cast
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from heartbeat.beat import Beat, Patrol, Tick
+from heartbeat.cli import zone as zones
 from heartbeat.cli.deeds import DECIDE, deeds, letters, pauses
 from heartbeat.cli.scheduled import ANSWERED, lateness, missed
-from heartbeat.cli.terminal import clipped
+from heartbeat.cli.screen import TERMINAL as TERMINAL
+from heartbeat.cli.screen import console as console
+from heartbeat.cli.screen import grid as grid
+from heartbeat.cli.terminal import clipped, plain
 from heartbeat.cli.wording import (
     SECTIONS,
     Context,
@@ -32,9 +33,10 @@ from heartbeat.cli.wording import (
     turn_of,
 )
 from heartbeat.cli.wording import local as local
-from heartbeat.instants import format_duration, to_text
+from heartbeat.instants import exact_duration, format_duration
 from heartbeat.memory import Miss, MissReason
 from heartbeat.observation import Observation
+from heartbeat.plural import counted
 from heartbeat.rules.backlog import ALARM_ABOVE, FIRST, OwnerLoad
 from heartbeat.rules.decisions import Reason
 from heartbeat.rules.degradation import Degradation, Level
@@ -43,9 +45,6 @@ from heartbeat.systems.base import ReadStatus, SourceReport
 from heartbeat.task import Finding, OwnerKind, Priority, State
 from heartbeat.worklist import Standing
 
-WIDTH_WITHOUT_TERMINAL = 140
-NARROWEST = 100
-"""Columns that every table is laid out for at least."""
 _WIDEST = 1000
 _SHORT = 72
 
@@ -60,65 +59,27 @@ _LEVEL_COLOUR = {"critical": "bold red", "warning": "yellow"}
 _PRIORITY_COLOUR = {Priority.URGENT: "bold red", Priority.HIGH: "yellow"}
 
 
-def console() -> Console:
-    """Standard output; a fixed width where there is no terminal, so that logs are not folded at 80 columns.
-
-    A terminal that is too narrow for the columns folds the lines itself: cells that are squeezed to nothing are lost.
-    """
-    if sys.stdout.isatty():
-        size = Console().size
-        width = max(size.width, NARROWEST)
-        return Console(width=width, height=size.height, highlight=False, markup=False, emoji=False)
-    stream = cast(IO[str], _Trimmed(sys.stdout))
-    return Console(file=stream, width=WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False, emoji=False)
-
-
-class _Trimmed:
-    """A stream without the spaces that fill a table's last column: logs and diffs are better off without them."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        self._stream.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
-        return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return False
-
-    @property
-    def encoding(self) -> str:
-        return self._stream.encoding
-
-
 def cell(text: object, style: str = "") -> Text:
-    """Foreign text as a cell: one line, nothing in it is markup or an escape sequence (rule B8); cut when very long."""
-    return Text(clipped(str(text), _WIDEST), style=style)
+    """Foreign text as a cell, its instants in the roster's zone: one line, nothing in it is markup or an escape
+    sequence (rule B8); cut when very long."""
+    return Text(clipped(zones.shown(str(text)), _WIDEST), style=style)
 
 
-def grid(*columns: dict[str, Any]) -> Table:
-    """An indented table without lines."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=0)
-    for options in columns:
-        table.add_column(**options)
-    return table
+def whole(text: object, style: str = "") -> Text:
+    """As `cell`, and never cut: where a screen is about this text."""
+    return Text(plain(zones.shown(str(text))), style=style)
 
 
 def print_instant(out: Console, observation: Observation) -> None:
     """Which instant was judged, where it is another than now (`--at`)."""
     if observation.at != observation.sweep.now:
-        shown = local(observation.at, observation.roster.timezone)
-        out.print(cell(f"judged as of {shown} ({to_text(observation.at)})", "dim"))
+        out.print(cell(f"judged as of {local(observation.at, observation.roster.timezone)}", "dim"))
 
 
 def print_beat(out: Console, observation: Observation, beat: Beat, patrol: Patrol | None, limit: int) -> None:
     """One agent's worklist, findings, backlog for a patrol agent, and the count of everything."""
     policy = beat.agent.policy
-    rhythm = policy.cron or f"every {format_duration(policy.every)}"
+    rhythm = policy.cron or f"every {exact_duration(policy.every)}"
     heading = f"{beat.agent.id} {beat.agent.name} · {local(observation.at, observation.roster.timezone)} · {rhythm}"
     out.print(cell(heading, "bold"))
     if beat.worklist is None:
@@ -195,7 +156,7 @@ def print_sources(out: Console, observation: Observation) -> None:
             cell(report.source),
             cell(report.status.value, _COLOUR[report.status]),
             cell(report.transport or "-"),
-            cell(f"{report.items} items"),
+            cell(counted(report.items, "item")),
             _told(report, age),
         )
     for alarm in observation.alarms:
@@ -370,7 +331,7 @@ _WHY_MISSED = {
 
 def _missed(miss: Miss, zone: str) -> Iterable[Text]:
     """The cells of a row about slots that passed."""
-    slots = "1 slot" if miss.count == 1 else f"{miss.count} slots"
+    slots = counted(miss.count, "slot")
     last = f"to {local(miss.last, zone)}: " if miss.last != miss.first else ""
     yield from (cell("-"), cell(miss.agent), cell(local(miss.first, zone)), cell(f"missed {slots}", "yellow"))
     yield from (cell(f"{last}{_WHY_MISSED[miss.reason]}"), cell(""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -88,6 +89,8 @@ def tick(
                 result = _beat(session, team, store, fresh=fresh, due=due)
             for fenced in result.fenced:
                 complain(str(fenced))
+            if for_scheduler and not dry_run and any(beat.receipt for beat in result.beats):
+                session.keep_known()
             if for_scheduler:
                 with heard_or_not():
                     single = not (all_agents or due)
@@ -97,7 +100,18 @@ def tick(
             else:
                 form = _Form(json_output, format_, limit, single=not (all_agents or due))
                 _print(result, store, form, moment or session.now(), session.roster.timezone)
+        if result.hooks_wait:
+            _run_hooks(session)
         finish(result.observation, strict)
+
+
+def _run_hooks(session: Session) -> None:
+    """Last of all: whatever they do, everything of the beat is out by now."""
+    from heartbeat.dispatch.hooks import run_hooks
+
+    sys.stdout.flush()
+    with session.store(read_only=False) as store:
+        run_hooks(store, session.roster, session.environment, session.state / "locks", clock=session.now)
 
 
 def _team(session: Session, names: list[str] | None, *, lenient: bool) -> Sequence[Agent]:
@@ -190,7 +204,8 @@ def _print(result: Tick, store: Store, form: _Form, now: datetime, zone: str) ->
     from heartbeat.cli.wording import resting
 
     patrols = _patrols(result, store)
-    waiting = resting(result.resting, bool(result.beats), now, zone) if result.resting else ""
+    told_in = "UTC" if form.format_ is Format.MD else zone  # Markdown has one zone, and it is not the reader's
+    waiting = resting(result.resting, bool(result.beats), now, told_in) if result.resting else ""
     if form.json_output:
         _print_json(result, patrols, single=form.single)
     elif form.format_ is Format.MD:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heartbeat.action import Output, OutputType
+from heartbeat.cli import zone
 from heartbeat.cli.session import DebugOption, JsonOption, RosterOption, Session, finish, progress
 from heartbeat.errors import Exit, RefusedError, UsageError
 
@@ -118,9 +119,6 @@ def note(
     _perform(context, roster, json_output, task, "note", agent, why, _outputs(output, type_))
 
 
-COMMANDS = (start, done, review, reject, block, note)
-
-
 def _outputs(paths: list[str] | None, kind: OutputType) -> tuple[Output, ...]:
     return tuple(Output(path, kind) for path in dict.fromkeys(paths or ()))
 
@@ -184,7 +182,7 @@ def _print(performance: Performance) -> None:
     task, command = performance.task, performance.command
     typer.echo(plain(f"{command.agent}: {command.verb} {task.items[0].key} {task.title}"))
     for result in performance.results:
-        typer.echo("  " + plain(f"{result.ref.source} {result.key}: {_told(result)}"))
+        typer.echo("  " + plain(zone.shown(f"{result.ref.source} {result.key}: {_told(result)}")))
 
 
 def _told(result: Result) -> str:

@@ -12,6 +12,7 @@ from heartbeat.cli.terminal import clipped
 from heartbeat.dispatch.round import Dispatched
 from heartbeat.instants import format_duration
 from heartbeat.observation import Observation
+from heartbeat.plural import counted
 from heartbeat.rules.backlog import OwnerLoad
 from heartbeat.rules.stall import Level, Stall
 from heartbeat.systems.base import ReadStatus, SourceReport
@@ -171,7 +172,7 @@ def collected_of(attempt: Attempt) -> str:
 def bucket_line(buckets: Mapping[str, int]) -> str:
     """Where every item of the sweep went (rule S10)."""
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in buckets.items() if count)
-    return f"{sum(buckets.values())} items: {told}" if told else "0 items"
+    return f"{counted(sum(buckets.values()), 'item')}: {told}" if told else "0 items"
 
 
 def load_of(load: OwnerLoad) -> str:

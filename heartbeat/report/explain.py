@@ -10,6 +10,7 @@ from heartbeat.attempt import Attempt, DeadLetter, LetterState
 from heartbeat.instants import to_text
 from heartbeat.judge import Judgement
 from heartbeat.memory import EVERYBODY, Clock, Hold, Incident, Pause, Rounds
+from heartbeat.plural import counted
 from heartbeat.policy import Policy, Recovery
 from heartbeat.report.outlook import Next, Outlook, hold_on, talk_with
 from heartbeat.rules import rounds, stall
@@ -300,8 +301,8 @@ def _reasons(told: Explanation, outlook: Outlook, silent: Mapping[str, datetime]
         yield from (Reason("D4", "waiting", each.wait.reason) for each in told.waits)
     yield from _of_stall(told, judgement)
     if told.rounds is not None and told.limit is not None:
-        used = f"{told.rounds.used} of {told.limit} rounds used, {told.rounds.idle} in a row without progress"
-        yield Reason("C1", "rounds", used)
+        used = f"{told.rounds.used} of {counted(told.limit, 'round')} used"
+        yield Reason("C1", "rounds", f"{used}, {told.rounds.idle} in a row without progress")
     if told.turn is not None and told.turn.reason != NotStarted.NONE:
         yield Reason("X1", "turn", _of_turn(told.turn))
     if told.letter is not None:
@@ -372,7 +373,7 @@ def _of_turn(turn: Turn) -> str:
 
 
 def _of_letter(letter: DeadLetter) -> str:
-    tries = "1 failed replay" if letter.tries == 1 else f"{letter.tries} failed replays"
+    tries = counted(letter.tries, "failed replay")
     if letter.state is LetterState.EXHAUSTED:
         return f"{letter.id} is left for a person after {tries}: {letter.error}"
     if letter.state is LetterState.REPLAYING:

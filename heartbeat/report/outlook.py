@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 
 from heartbeat.judge import Judgement
 from heartbeat.memory import EVERYBODY, Hold, Incident, Memory, Stage, Step, StepOutcome, Window
-from heartbeat.plan import Acting, plan
+from heartbeat.plan import Acting
+from heartbeat.planner import plan
+from heartbeat.plural import counted
 from heartbeat.policy import Charter, Recovery
 from heartbeat.rules import stall
 from heartbeat.rules.ladder import Climb, incident_id
@@ -152,7 +154,7 @@ def _ways_out(incident: Incident | None) -> str:
 def _carried_out(queued: Iterable[Entry], now: datetime) -> Next:
     """The first of the writes that wait in the outbox."""
     first = min(queued, key=lambda entry: (entry.due_at, entry.key))
-    tried = f"tried {first.attempts} times in vain: {first.error}" if first.error else ""
+    tried = f"tried {counted(first.attempts, 'time')} in vain: {first.error}" if first.error else ""
     return Next(str(first.payload["step"]), max(first.due_at, now), tried)
 
 

@@ -17,6 +17,8 @@ AT = "2026-11-21T04:00:00Z"
 freezegun.configure(
     extend_ignore_list=["hypothesis", "jinja2", "markdown_it", "pydantic", "pygments", "rich", "syrupy", "websockets"]
 )
+# A module that has changed since is searched again. It is known by its names, listed and hashed; to count them will do.
+freezegun.api._get_module_attributes_hash = lambda module: f"{id(module)}-{len(vars(module))}"  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
 import sys
 import time
@@ -12,7 +14,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from heartbeat.simulate.cases import CASES, play_case
-from tests.support.command import heartbeat
+from tests.support.command import heartbeat, tree
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -94,3 +96,25 @@ def test_an_unknown_case_is_told_with_those_that_there_are(tmp_path: Path) -> No
     done = heartbeat("demo", "stall", "--into", "sample", cwd=tmp_path)
     assert done.code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_is_full_keeps_nothing_of_the_sample_and_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    write, left = Path.write_bytes, iter(range(3))
+
+    def limited(path: Path, content: bytes) -> int:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", limited)
+    if there:
+        (tmp_path / "sample").mkdir()
+    done = heartbeat("demo", "--into", "sample", cwd=tmp_path)
+    assert done.code == 73
+    assert ": cannot be written: No space left on device; nothing was kept" in done.err
+    assert "make room there" in done.err
+    assert "[(" not in done.err
+    assert tree(tmp_path) == ({"sample": None} if there else {})

@@ -11,6 +11,7 @@ import pytest
 from freezegun import freeze_time
 
 from heartbeat.attempt import DeadLetter, LetterState
+from heartbeat.breaker import Breaker, State
 from heartbeat.rules.failover import LETTER_TRIES
 from heartbeat.store.locks import exclusive
 from heartbeat.task import Ref
@@ -240,7 +241,7 @@ def test_one_whose_task_is_over_is_not_tried_again(filled: Path) -> None:
 
 @pytest.mark.parametrize(
     ("letter", "told"),
-    [(CLOSED, "is dropped since 2026-11-21T03:59:00.000Z and cannot"), (REPLAYING, "is replaying and cannot")],
+    [(CLOSED, "is dropped since 2026-11-21 11:59:00 CST and cannot"), (REPLAYING, "is replaying and cannot")],
 )
 def test_what_is_done_with_or_goes_on_cannot_be_tried_again(filled: Path, letter: DeadLetter, told: str) -> None:
     done = at_four(filled, "retry", WAITING.id, letter.id)
@@ -312,7 +313,7 @@ def test_X2_its_turn_is_started_here_and_now(tmp_path: Path, gateway: FakeGatewa
     assert done.code == 0, done.err
     [run] = gateway.turns.runs
     assert f"{SPENT.id} coo: " in done.out
-    assert f"  {run} with native: running\n" in done.out
+    assert f": due now; {run} with native: running\n" in done.out
     with looking(tmp_path) as store:
         [attempt] = store.attempts()
     assert (attempt.id, attempt.letter, attempt.agent) == (run, SPENT.id, "coo")
@@ -343,6 +344,57 @@ def test_whoever_serves_the_agent_is_not_disturbed(tmp_path: Path, gateway: Fake
 
 
 # drop
+
+
+def opened(*minutes: int) -> tuple[Breaker, ...]:
+    """OpenClaw's own choice for coo, and its engine, open for so many minutes."""
+    names = ("native/coo", "openclaw")
+    return tuple(
+        Breaker(name, State.OPEN, 3, 1, NOW + length * MINUTE, why="500", changed_at=NOW - MINUTE)
+        for name, length in zip(names, minutes, strict=False)
+    )
+
+
+def test_F2_no_beat_is_promised_before_the_first_breaker_lets_a_probe_through(filled: Path) -> None:
+    usual = at_four(filled, "show", WAITING.id, "--json").json["replayed_by"]
+    with remembering(filled) as store:
+        for breaker in opened(300, 310):
+            store.put_breaker(breaker)
+    done = at_four(filled, "retry", WAITING.id)
+    assert "; replayed by the beat of coo at 2026-11-21 17:1" in done.out
+    assert (
+        "at the earliest: nobody can be asked before 2026-11-21 17:10:00 CST: native: its breaker is open" in done.out
+    )
+    assert "openclaw itself: its breaker is open for 5h10m; `heartbeat providers reset`" in done.out
+    shown = at_four(filled, "show", WAITING.id, "--json").json["replayed_by"]
+    assert shown != usual
+    assert "nobody can be asked before" in shown
+
+
+def test_a_breaker_that_opens_before_the_next_beat_changes_nothing(filled: Path) -> None:
+    usual = at_four(filled, "show", WAITING.id, "--json").json["replayed_by"]
+    with remembering(filled) as store:
+        store.put_breaker(opened(1)[0])
+    assert at_four(filled, "show", WAITING.id, "--json").json["replayed_by"] == usual
+
+
+def test_where_no_provider_is_enabled_no_beat_is_promised(filled: Path) -> None:
+    roster = filled / "agents.yaml"
+    providers = "failover: {strategy: managed}\nproviders:\n  - {name: first, model: a/b, enabled: false}\n"
+    roster.write_text(roster.read_text() + providers)
+    told = at_four(filled, "show", WAITING.id, "--json").json["replayed_by"]
+    assert told.startswith("no beat as things stand: nobody can be asked: ")
+    assert told.endswith("no provider is enabled")
+
+
+def test_what_was_tried_again_or_dropped_is_told_as_json(filled: Path) -> None:
+    document = at_four(filled, "retry", "--all", "--as", "coo", "--json").json
+    assert (document["schema"], document["by"]) == ("heartbeat.dlq/1", "coo")
+    assert {each["id"]: each["change"] for each in document["changed"]} == {SPENT.id: "left", WAITING.id: "due"}
+    assert {each["id"]: each["due"] for each in document["letters"]}[WAITING.id] is True
+    dropped = at_four(filled, "drop", WAITING.id, "--why", "x", "--json").json
+    assert [(each["state"], each["closed_at"]) for each in dropped["letters"]] == [("dropped", AT[:-1] + ".000Z")]
+    assert [each["told"] for each in dropped["changed"]] == ["dropped"]
 
 
 def test_a_letter_is_given_up_with_who_and_why(filled: Path) -> None:

@@ -124,7 +124,7 @@ def machine(folder: Path) -> Iterator[Machine]:
 def test_the_way_of_the_readme_leads_to_a_team_that_beats_by_itself(tmp_path: Path) -> None:
     commands = the_way()
     assert [line.split()[1] for line in commands] == [
-        "init", "roster", "doctor", "render", "tick", "cron", "doctor", "verify",
+        "init", "roster", "doctor", "notify", "render", "render", "tick", "cron", "doctor", "verify",
     ]  # fmt: skip
     with machine(tmp_path) as here:
         assert here.at_a_terminal(commands[0]) == 0

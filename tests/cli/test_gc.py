@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from datetime import timedelta
@@ -15,6 +16,7 @@ from heartbeat.store.port import LogEntry
 from heartbeat.store.rehearsal import rehearsal
 from tests.support.command import heartbeat, tree
 from tests.support.operations import AT, NOW, cannot_write, looking, lose_memory, remembering, spent
+from tests.support.receipts import receipt
 
 DAY = timedelta(days=1)
 
@@ -56,9 +58,27 @@ def test_B3_a_rehearsal_counts_the_same_and_changes_no_byte(old: Path) -> None:
         "dry_run": True,
         "retention": "90d",
         "before": "2026-08-23T04:00:00.000Z",
+        "clock_held": True,
         "rows": 1,
         "quarantined": [],
+        "notebooks": [],
     }
+
+
+def test_B6_a_clock_that_may_be_wrong_forgets_nothing_and_says_so(old: Path) -> None:
+    with remembering(old) as store:
+        store.add_receipt(receipt(1))
+    with freeze_time(NOW + 400 * DAY):
+        for arguments in (["gc", "--dry-run"], ["gc"]):
+            done = heartbeat(*arguments, cwd=old)
+            assert done.code == 0
+            assert "no beat is on record that began between half a day and two days ago" in done.out
+            assert "(it shows 2027-12-26 12:00:00 CST)" in done.out
+        document = heartbeat("gc", "--json", cwd=old).json
+    assert (document["clock_held"], document["rows"]) == (False, 0)
+    assert len(left(old)) == 3
+    with freeze_time(NOW + DAY):
+        assert heartbeat("gc", cwd=old).out.startswith("2 rows forgotten")
 
 
 def test_B3_without_state_a_rehearsal_makes_none(team: Path) -> None:
@@ -138,3 +158,36 @@ def test_a_database_of_an_older_heartbeat_is_rehearsed_as_it_would_become(team: 
     before = tree(team)
     assert heartbeat("gc", "--dry-run", cwd=team).out.startswith("0 rows would be forgotten")
     assert tree(team) == before
+
+
+def test_notebooks_of_rosters_that_are_gone_are_forgotten_and_no_others(old: Path, tmp_path: Path) -> None:
+    """None that was written to lately, whose roster or state is there, or that is no notebook."""
+    shelf, there, gone = tmp_path / "kept" / "heartbeat" / "watchdog", str(old), str(tmp_path / "gone")
+    shelf.mkdir(parents=True, mode=0o700)
+    books = {
+        "abandoned": {"state": gone, "team": {"roster": f"{gone}.yaml"}},
+        "of-old": {"state": gone, "team": {}},
+        "roster": {"state": gone, "team": {"roster": str(old / "agents.yaml")}},
+        "state": {"state": there, "team": {"roster": gone}},
+        "lately": {"state": gone, "team": {"roster": gone}},
+        "other": {"state": gone},
+        "empty": {},
+    }
+    for name, book in books.items():
+        path = shelf / f"{name}.json"
+        path.write_text(json.dumps(book))
+        written = NOW - (1 if name == "lately" else 91) * DAY
+        os.utime(path, (written.timestamp(), written.timestamp()))
+        path.with_suffix(".lock").touch()
+        path.with_suffix("").mkdir()
+    (shelf / "of-old" / "watchdog.log").touch()
+    with freeze_time(AT):
+        rehearsed = heartbeat("gc", "--dry-run", "--json", cwd=old, XDG_STATE_HOME=str(tmp_path / "kept")).json
+        assert rehearsed["notebooks"] == [str(shelf / "abandoned.json"), str(shelf / "of-old.json")]
+        assert len(list(shelf.glob("*.json"))) == len(books)
+        done = heartbeat("gc", cwd=old, XDG_STATE_HOME=str(tmp_path / "kept"))
+    assert done.out.count("forgotten: what a watchdog remembered of a roster that is gone") == 2
+    assert {path.stem for path in shelf.glob("*.json")} == books.keys() - {"abandoned", "of-old"}
+    assert not (shelf / "abandoned").exists()
+    assert not (shelf / "abandoned.lock").exists()
+    assert (shelf / "of-old" / "watchdog.log").exists(), "a log is its reader's"

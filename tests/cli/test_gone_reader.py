@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_a_command_that_nobody_listens_to_ends_as_a_broken_pipe_ends_one_and_say
     assert heartbeat("tick", "--all", cwd=team).code == 0
     code, said = without_a_reader(team, *words)
     assert (code, said) == (141, "")
+
+
+def test_B5_a_real_pipe_to_head_is_quiet_and_141(team: Path) -> None:
+    """With more than a pipe holds, so that the command must notice."""
+    roster = team / "agents.yaml"
+    roster.write_text(roster.read_text() + "".join(f"  extra{n}: {{class: business}}\n" for n in range(700)))
+    script = '"$@" | head -1; exit "${PIPESTATUS[0]}"'
+    for unbuffered in ("", "1"):
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", *COMMAND, "roster", "show", "--json"],
+            cwd=team,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (141, "{\n", "")
 
 
 def test_B5_what_was_found_is_never_green_because_nobody_listened(team: Path) -> None:

@@ -38,6 +38,20 @@ def test_a_team_that_beats_is_healthy(beaten: Path) -> None:
     assert "state.db" in done.out
 
 
+def test_G1_a_full_disk_is_told_in_the_verdict_and_the_level(beaten: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 1000, 900, 900, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    done = at("04:07", "health", team=beaten)
+    assert done.code == 1
+    level, verdict = done.out.splitlines()[-2:]
+    assert level.startswith("Level L3 ")
+    assert "0 bytes free on the disk of" in level
+    assert verdict == "FOUND: 3 agents: 3 up; failed: disk"
+    document = at("05:00", "health", "--json", team=beaten).json
+    assert document["level"] == "L3"
+    assert document["verdict"] == "FOUND: 3 agents: 3 down: coo, architect, costcodev; failed: disk"
+
+
 def test_being_late_alone_is_no_failure(beaten: Path) -> None:
     done = at("04:17", "health", "--json", team=beaten)
     assert done.code == 0
@@ -142,3 +156,46 @@ def test_B8_what_a_beat_said_moves_no_cursor(beaten: Path) -> None:
     assert "\x1b" not in done.out
     assert "\x07" not in done.out
     assert "degraded" in done.out
+
+
+def row(done: Result, name: str) -> dict[str, str]:
+    return next(check for check in done.json["checks"] if check["name"] == name)
+
+
+def test_when_the_watchdog_looked_last_is_shown_and_none_is_a_warning_and_no_failure(beaten: Path) -> None:
+    none = at("04:07", "health", "--json", team=beaten)
+    assert (none.code, row(none, "watchdog")["level"]) == (0, "warning")
+    assert "unless another one watches" in row(none, "watchdog")["message"]
+    assert at("04:07", "watchdog", "--scheduled", team=beaten).code == 0
+    fresh = at("04:08", "health", "--json", team=beaten)
+    assert row(fresh, "watchdog") == {
+        "name": "watchdog",
+        "level": "ok",
+        "message": "looked at 2026-11-21T04:07:00.000Z",
+        "advice": "",
+    }
+    stale = at("04:13", "health", "--json", team=beaten)
+    assert (stale.code, row(stale, "watchdog")["level"]) == (0, "warning")
+    assert "6m ago" in row(stale, "watchdog")["message"]
+    assert "watchdog" not in at("04:13", "health", "coo", team=beaten).out
+
+
+def test_a_watchdog_over_another_state_directory_is_shown(beaten: Path) -> None:
+    at("04:07", "watchdog", "--scheduled", team=beaten, HEARTBEAT_HOME=str(beaten / "typo"))
+    message = row(at("04:08", "health", "--json", team=beaten), "watchdog")["message"]
+    assert f"at {beaten / 'typo'} and not at {beaten / 'state'}" in message
+
+
+def test_B7_after_a_loss_nobody_is_said_to_have_never_beaten_and_the_loss_comes_first(beaten: Path) -> None:
+    database = beaten / "state" / "state.db"
+    database.unlink()
+    noticed = datetime.fromisoformat("2026-11-21T04:20:00Z").timestamp()
+    os.utime(beaten / "state", (noticed, noticed))
+    done = at("04:21", "health", team=beaten)
+    assert done.code == 1
+    assert "never beaten" not in done.out
+    told = " ".join(done.out.split())
+    assert "nothing is known of its beats, since memory was lost" in told
+    assert told.index("vanished") < told.index("architect")
+    assert done.out.count("  state  failed") == 1
+    assert set(statuses(at("04:21", "health", "--json", team=beaten)).values()) == {"new"}

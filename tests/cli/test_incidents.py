@@ -240,6 +240,17 @@ def test_a_multica_task_is_called_by_its_identifier_once_a_beat_has_read_it(stal
     )
 
 
+def test_steps_and_reasons_name_tasks_as_people_do(stalled: Path) -> None:
+    other = "multica:0198f0a0-7777-7000-8000-000000000031"
+    with remembering(stalled) as store:
+        steps = (replace(INCIDENT.steps[0], detail=f"nudged about {INCIDENT.ref}"),)
+        store.put_incident(replace(INCIDENT, steps=steps, why=f"deferred: {other} goes first"))
+    assert heartbeat("tick", "--all", cwd=stalled).code == 0
+    told = heartbeat("incidents", cwd=stalled).out
+    assert "nudged about BIZ-28" in told
+    assert "0198f0a0" not in told
+
+
 def test_why_an_open_incident_waits_is_shown(stalled: Path) -> None:
     with remembering(stalled) as store:
         store.put_incident(replace(INCIDENT, why="deferred: a person is talking to coo"))

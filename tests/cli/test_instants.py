@@ -1,4 +1,4 @@
-"""`--at`: which instant was judged is said, in the roster's zone and in UTC."""
+"""`--at`: which instant was judged is said, in the roster's zone, as everything else on a screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import heartbeat
 
-JUDGED = "judged as of 2026-11-21 12:00:00 CST (2026-11-21T04:00:00.000Z)"
+JUDGED = "judged as of 2026-11-21 12:00:00 CST"
 
 
 @pytest.mark.parametrize("words", [("timeouts", "--fail-on", "never"), ("tasks",), ("explain", "BIZ-28")], ids=" ".join)

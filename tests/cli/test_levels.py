@@ -98,7 +98,41 @@ def test_G1_an_open_breaker_counts_where_somebody_is_to_be_started(team: Path) -
     told = "the breaker of native is open until 2026-11-21T04:05:00.000Z"
     for words in (("worklist", "coo", "--json"), ("health", "--json"), ("doctor", "--json")):
         found = at_four(*words, team=team).json
-        assert (found["level"], found["level_reasons"]) == ("L2", [told]), words
+        assert found["level"] == "L2", words
+        assert told in found["level_reasons"], words
+
+
+FILES = "sources:\n  todo: {files: [TODO.md]}\n"
+"""Only files: there is no engine to be seen anywhere."""
+
+
+def test_G1_where_nobody_can_be_started_who_is_to_be_every_screen_says_so(team: Path) -> None:
+    roster = team / "agents.yaml"
+    roster.write_text(SOURCES.sub(FILES, roster.read_text()))
+    assert at_four("tick", "coo", "--json", team=team).json["level"] == "L0", "nobody is to be started"
+    roster.write_text(roster.read_text() + "\ndispatch: openclaw\n")
+    told = ["nobody can be started by openclaw: workboard is not in use, which tells who runs"]
+    for words in (("tick", "coo", "--fresh"), ("tick", "coo", "--dry-run"), ("worklist", "coo"), ("health",)):
+        found = at_four(*words, "--json", team=team).json
+        assert (found["level"], found["level_reasons"]) == ("L2", told), words
+    assert told[0] in at_four("doctor", "--json", team=team).json["level_reasons"]
+
+
+def test_G1_before_the_first_beat_no_screen_of_health_says_that_all_is_well_nor_that_nothing_is(team: Path) -> None:
+    with remembering(team):
+        pass
+    done = at_four("health", team=team)
+    assert done.code == 3
+    assert "Level" not in done.out
+    assert "OK" not in done.out
+    assert done.out.splitlines()[-1].startswith("UNKNOWN: never beaten yet")
+    assert "heartbeat tick --all" in done.out
+    found = at_four("health", "--json", team=team)
+    assert (found.json["level"], found.json["level_reasons"], found.json["exit_code"]) == (None, [], 3)
+    assert at_four("health", "coo", team=team).code == 3
+    assert at_four("tick", "coo", team=team).code == 0
+    after = at_four("health", team=team)
+    assert (after.code, "Level L0 normal\n" in after.out, "never beaten yet" in after.out) == (0, True, False)
 
 
 def test_G1_health_tells_it_by_what_is_on_record(team: Path) -> None:

@@ -151,6 +151,21 @@ def test_everything_is_tried_again(filled: Path) -> None:
     assert heartbeat("outbox", "retry", "--all", cwd=filled).out == "Nothing waits, and nothing was given up.\n"
 
 
+def test_what_was_tried_again_or_dropped_is_told_as_json_with_what_it_was(filled: Path) -> None:
+    with freeze_time(AT):
+        retried = heartbeat("outbox", "retry", DEAD, LATER, "--as", "coo", "--json", cwd=filled).json
+        dropped = heartbeat("outbox", "drop", DEAD, "--why", "x", "--as", "coo", "--json", cwd=filled).json
+    assert (retried["schema"], retried["by"]) == ("heartbeat.outbox/1", "coo")
+    assert {each["key"]: (each["was"], each["state"]) for each in retried["entries"]} == {
+        DEAD: ("dead", "pending"),
+        LATER: ("pending", "pending"),
+    }
+    assert {each["due_at"] for each in retried["entries"]} == {"2026-11-21T04:00:00.000Z"}
+    assert [(each["was"], each["state"], each["error"]) for each in dropped["entries"]] == [
+        ("pending", "dropped", "dropped by coo: x")
+    ]
+
+
 def test_L5_what_is_dropped_stays_on_record_with_its_reason(filled: Path) -> None:
     with freeze_time(AT):
         done = heartbeat("outbox", "drop", DEAD, BEGUN, "--why", "by hand", cwd=filled, LOGNAME="vincent")
@@ -179,8 +194,8 @@ def test_L5_what_is_dropped_stays_on_record_with_its_reason(filled: Path) -> Non
         (["retry", DEAD, "beef"], 2, "no entry's id or key begins with 'beef'; nothing was changed"),
         (["retry", ""], 2, "no entry's id or key begins with ''"),
         (["retry", DEAD, "1a2b3c4d/"], 2, "'1a2b3c4d/' begins 3 entries: "),
-        (["retry", DEAD, FINISHED], 1, "is done since 2026-11-21T03:55:00.000Z (done) and cannot be tried again"),
-        (["retry", DEAD, MOVED], 1, "is conflict since 2026-11-21T03:55:00.000Z (BIZ-28 is done now)"),
+        (["retry", DEAD, FINISHED], 1, "is done since 2026-11-21 11:55:00 CST (done) and cannot be tried again"),
+        (["retry", DEAD, MOVED], 1, "is conflict since 2026-11-21 11:55:00 CST (BIZ-28 is done now)"),
         (["retry", DEAD, BEGUN], 1, "an attempt is under way, or its process died"),
         (["drop", DEAD], 2, "nothing says why"),
         (["drop", "--why", "x"], 2, "nothing is named to be dropped"),

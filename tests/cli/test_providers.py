@@ -154,6 +154,16 @@ def test_F2_a_reset_closes_the_breaker_and_what_began_before_is_late(managed: Pa
     assert entries[0].details["was"] == ["open"]
 
 
+def test_a_reset_is_told_as_json(managed: Path) -> None:
+    with remembering(managed) as store:
+        store.put_breaker(OPEN)
+    document = at_four(managed, "providers", "reset", "first", "second", "--as", "coo", "--json").json
+    assert (document["schema"], document["by"]) == ("heartbeat.reset/1", "coo")
+    first, second = document["breakers"]
+    assert (first["name"], first["reset"], first["was"], first["because"]) == ("first", True, ["open"], HOSTILE)
+    assert (second["name"], second["reset"], second["was"]) == ("second", False, [])
+
+
 def test_a_reset_of_what_is_well_changes_nothing(managed: Path) -> None:
     assert at_four(managed, "providers", "reset", "first").out == "first: nothing to reset, it is asked as ever\n"
     with looking(managed) as store:
@@ -189,6 +199,8 @@ def test_F2_what_an_engine_chooses_by_itself_is_reset_for_all_agents_or_for_one(
         (("reset",), "nothing is named to be reset"),
         (("reset", "--all", "first"), "--all and names do not go together"),
         (("reset", "frist"), "no provider is called 'frist'; nothing was done"),
+        (("reset", "frist"), "perhaps first; there are: first, second, third, native"),
+        (("reset", "nope"), "\n  there are: first, second, third"),
         (("test",), "nothing is named to be tested"),
         (("test", "openclaw"), "no provider is called 'openclaw'"),
     ],

@@ -104,7 +104,8 @@ def test_the_scratch_is_written_once_and_its_price_is_named(house: House) -> Non
     again = house.render("coo", "architect", "--sink", "scratch")
     assert again.out.count(": unchanged, ") == 2
     assert house.gateway.writes() == ["cron.scratch.set", "cron.scratch.set"]
-    assert not (house.folder / "state").exists()
+    notes = {name: bytes_ for name, bytes_ in tree(house.folder / "state").items() if bytes_ is not None}
+    assert notes == {"scratches/architect.json": b'{"revision": 1}\n', "scratches/coo.json": b'{"revision": 1}\n'}
     assert not (house.workspace("coo") / "HEARTBEAT.md").exists()
 
 
@@ -153,6 +154,57 @@ def test_an_edit_by_the_agent_is_seen_and_left_alone_unless_forced(house: House)
     assert "monitor scratch of coo: replaced (it was edited by hand inside the block)" in forced.out
     assert f"the old text is {backup}" in forced.out
     assert house.content("coo") == ours + "- 看邮箱\n"
+
+
+def test_B7_a_scratch_that_the_agent_rewrote_without_our_markers_is_seen_by_everybody_who_looks(house: House) -> None:
+    house.render("--all")
+    house.render("coo", "architect", "--sink", "scratch")
+    assert house.render("--all", "--check").code == 0
+    house.put("coo", "- I have finished everything\n")
+    check = house.render("--all", "--check")
+    assert check.code == 1
+    path = house.folder / "state" / "scratches" / "coo.json"
+    mend = "`heartbeat --roster " + str(house.folder / "agents.yaml") + " render coo --sink scratch --force`"
+    assert check.out.startswith("monitor scratch of coo: heartbeat wrote it, and it was rewritten without our block")
+    assert check.out.rstrip().endswith(
+        f"— {mend} (the old text is kept in the state directory); or, if it is meant so, delete {path}"
+    )
+    found = [each for each in house.command("doctor", "--json").json["checks"] if each["area"] == "coo"]
+    remark = next(each for each in found if each["subject"] == "monitor scratch")
+    assert remark["level"] == "warning"
+    assert house.render("coo", "--sink", "scratch").code == 73, "what it wrote may be wanted"
+    assert house.render("coo", "--sink", "scratch", "--force").code == 0
+    assert house.render("--all", "--check").code == 0
+    house.put("coo", "- mine now\n")
+    path.unlink()
+    assert house.render("--all", "--check").code == 0
+
+
+def test_B7_a_team_that_is_served_by_scratches_alone_is_not_sent_to_files_that_nobody_reads(house: House) -> None:
+    for agent in AGENTS:
+        (house.workspace(agent) / "AGENTS.md").unlink()
+    house.render("coo", "--sink", "scratch")
+    house.put("coo", "- I have finished everything\n")
+    found = [each for each in house.command("doctor", "--json").json["checks"] if each["area"] == "coo"]
+    assert [each["subject"] for each in found if each["level"] == "warning"] == ["monitor scratch"]
+
+
+def test_B7_a_note_that_cannot_be_kept_is_a_warning_for_the_scratch_is_written(house: House) -> None:
+    (house.folder / "state").write_text("not a directory")
+    done = house.render("coo", "--sink", "scratch")
+    assert (done.code, done.out.split(",")[0]) == (0, "monitor scratch of coo: created")
+    assert "monitor scratch of coo: that heartbeat wrote it cannot be noted in " in done.err
+    assert house.content("coo") is not None
+
+
+def test_B7_a_note_that_is_spoilt_counts_as_none_and_is_mended_by_the_next_render(house: House) -> None:
+    house.render("coo", "--sink", "scratch")
+    path = house.folder / "state" / "scratches" / "coo.json"
+    for spoilt in ("", "[]", "{}", '{"revision": null}', "\x00"):
+        path.write_text(spoilt)
+        assert house.render("--all", "--sink", "scratch", "--check").code == 1, "architect and writer have none"
+        assert house.render("coo", "--sink", "scratch").out.startswith("monitor scratch of coo: unchanged")
+        assert path.read_text() == '{"revision": 1}\n'
 
 
 def test_both_sinks_in_one_call(house: House) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,11 +107,56 @@ def test_a_roster_of_another_form_is_not_touched_and_the_lines_are_there_to_past
     flow = "version: 1\nagents: {coo: {class: high_frequency, notify: [self], workspace: /srv/agents/coo}}\n"
     path.write_text(flow)
     done = office.run("roster", "sync", "--write")
-    assert done.code == 2
+    assert done.code == 1
     assert path.read_text() == flow
     assert not (office.home / "agents.yaml.bak").exists()
-    assert "architect:" in done.err
-    assert "paste these lines" in done.err
+    told, _, pasted = done.out.partition("paste these lines below `agents:` yourself, in the form that the file has:\n")
+    assert f"{path}: nothing was added: `agents` is no block of lines of its own" in told
+    assert "--write` adds them" not in told
+    block = f"version: 1\nagents:\n  coo: {{class: high_frequency, notify: [self]}}\n{pasted}"
+    path.write_text(block)
+    assert set(load_roster(path, {}).agents) == {"coo", "architect", "xiaoming"}
+    path.write_text(flow)
+    document = office.run("roster", "sync", "--write", "--json").json
+    assert document["paste"] == pasted.splitlines()
+    assert (document["backup"], document["in_step"], document["schedule"]) == (None, False, [])
+
+
+def test_S1a_a_multica_that_is_not_in_use_is_told_and_keeps_nobody_from_being_in_step(office: Office) -> None:
+    without = {name: value for name, value in office.environment.items() if not name.startswith("MULTICA")}
+    done = heartbeat("roster", "sync", cwd=office.home, **without)
+    assert done.code == 0, done.err
+    assert "Multica: not in use here, as nothing of it was found; 3 UUIDs not compared" in done.out.splitlines()
+    assert "in step" in done.out
+    text = roster_text(office)
+    (office.home / "agents.yaml").write_text(text.replace("multica: {transport: auto}", "multica: {transport: api}"))
+    explicit = heartbeat("roster", "sync", cwd=office.home, **without)
+    assert explicit.code == 3
+    assert "Multica could not be asked" in explicit.err
+
+
+def test_S1a_a_multica_that_was_read_before_and_is_not_to_be_found_now_is_unknown(office: Office) -> None:
+    assert office.run("tick", "--all").code == 0
+    without = {name: value for name, value in office.environment.items() if not name.startswith("MULTICA")}
+    done = heartbeat("roster", "sync", cwd=office.home, **without)
+    assert done.code == 3
+    assert "Multica could not be asked" in done.err
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_the_advice_where_the_roster_cannot_be_written_names_no_option_that_there_is_not(
+    number: int, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    hire(office, "qa-tester")
+    monkeypatch.setattr("heartbeat.setup.sync.keep_backup", refuse)
+    done = office.run("roster", "sync", "--write")
+    assert done.code == 73
+    assert "cannot be written" in done.err
+    assert "--out" not in done.err
+    assert "workspace" not in done.err
 
 
 def test_a_roster_that_changes_meanwhile_is_not_touched(office: Office) -> None:

@@ -118,7 +118,7 @@ def test_closed_tasks_are_counted_and_not_listed(team: Path) -> None:
     issues(team, BIZ_28="done")
     done = heartbeat("rounds", cwd=team)
     assert "BIZ-28" not in done.out
-    assert "1 closed tasks are not listed: --json has them" in done.out
+    assert "1 closed task is not listed: --json has them" in done.out
     assert [task["open"] for task in heartbeat("rounds", "--json", cwd=team).json["tasks"]] == [False]
     assert "7 of 50" in heartbeat("rounds", "BIZ-28", cwd=team).out
 
@@ -258,6 +258,7 @@ def test_C2_what_heartbeat_paused_is_unblocked_at_once(team: Path, monkeypatch: 
     assert (entry.state, entry.payload["owner"]) == (EntryState.DONE, ["agent", "coo"])
     with looking(team) as store:
         assert [logged.action for logged in store.log()] == ["rounds-extended", "write-done"]
+        assert [logged.action for logged in store.log(agent="coo")] == ["rounds-extended", "write-done"]
         assert store.own() == frozenset()
 
 

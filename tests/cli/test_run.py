@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -21,6 +22,7 @@ from heartbeat.schedule.slots import next_slot
 from heartbeat.store.opening import open_store
 from heartbeat.task import Finding
 from tests.support.command import heartbeat, tree
+from tests.support.fake_schedulers import fake_schedulers
 from tests.support.items import NOW
 
 
@@ -45,6 +47,30 @@ def test_dry_run_counts_from_the_last_beat(team: Path) -> None:
     assert line.split()[:3] == ["coo", "every", "10m"]
     assert line.endswith(f"in {format_duration(soon)}")
     assert "never" not in line
+
+
+def test_dry_run_beside_a_schedule_tells_when_everybody_is_due_and_that_a_daemon_would_be_refused(
+    team: Path, tmp_path: Path
+) -> None:
+    commands = fake_schedulers(tmp_path / "bin")
+    around: dict[str, Any] = {"cwd": team, "PATH": commands.path}
+    assert heartbeat("cron", "install", "--target", "crontab", **around).code == 0
+    done = heartbeat("run", "--dry-run", **around)
+    assert done.code == 0
+    assert [line.split()[0] for line in done.out.splitlines()] == ["architect", "coo", "costcodev"]
+    assert "without --dry-run it would be refused: crontab has the beats of everybody on schedule already" in done.err
+    assert heartbeat("run", "--dry-run", "--beside", **around).err == ""
+
+
+def test_another_roster_with_the_same_agents_is_another_schedule(team: Path, tmp_path: Path) -> None:
+    commands = fake_schedulers(tmp_path / "bin")
+    around: dict[str, Any] = {"cwd": team, "PATH": commands.path}
+    assert heartbeat("cron", "install", "--target", "crontab", **around).code == 0
+    other = (team / "agents.yaml").read_text().replace("state: state", "state: elsewhere")
+    (team / "other.yaml").write_text(other)
+    done = heartbeat("run", "--dry-run", "--roster", "other.yaml", **around)
+    assert "without --dry-run it would be refused" in done.err
+    assert f"on schedule already, for another roster: {team}/agents.yaml" in done.err
 
 
 def test_the_agents_can_be_named_with_commas_or_one_by_one(team: Path) -> None:
@@ -121,10 +147,17 @@ def test_an_alarm_is_said_when_it_begins_and_again_when_it_begins_again(capfd: p
 
 def test_B7_a_state_directory_that_is_gone_is_no_first_run_for_a_daemon_that_has_used_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    kept = _Kept(SimpleNamespace(state=state, store=lambda *, read_only: open_store(state, NOW)))  # type: ignore[arg-type]
-    for _ in range(2):
+    known: list[bool] = []
+    session = SimpleNamespace(
+        state=state,
+        store=lambda *, read_only: open_store(state, NOW),
+        keep_known=lambda: known.append((state / "state.db").exists()),
+    )
+    kept = _Kept(session)  # type: ignore[arg-type]
+    for _ in range(3):
         with kept():
             pass
+    assert known == [True], "noted once, and not before there is anything to lose"
     shutil.rmtree(state)
     with pytest.raises(StateError, match="is gone, which this daemon has used until now"):
         kept()
