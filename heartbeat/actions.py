@@ -21,6 +21,7 @@ from heartbeat.memory import Incident, Step, StepOutcome
 from heartbeat.notices import harmless, say
 from heartbeat.notify.roles import addressed
 from heartbeat.plan import Planned
+from heartbeat.plural import counted
 from heartbeat.roster.model import Roster
 from heartbeat.rules.precondition import objections
 from heartbeat.rules.rounds import PAUSES
@@ -256,15 +257,17 @@ class _Hand:
                 ref = Ref(*entry.payload["write"]["ref"])
                 known = self._store.rounds()
                 self._store.put_rounds([replace(known[ref], paused_at=now)] if ref in known else [])
-                used = f"{known[ref].used} rounds are used up" if ref in known else "the rounds are used up"
-                self._store.add_log((LogEntry(now, "rounds-exhausted", used, "", entry.task),))
+                used = counted(known[ref].used, "round is", "rounds are") if ref in known else "the rounds are"
+                self._store.add_log((LogEntry(now, "rounds-exhausted", f"{used} used up", "", entry.task),))
             if state is EntryState.DEAD:
                 self._store.enqueue(_undone(entry, error, self._roster, now))
             word = {EntryState.PENDING: "retry"}.get(state, state.value)
             operation = str(entry.payload.get("write", {}).get("operation", ""))
             details = {"key": entry.key, "operation": operation, "target": entry.target}
             message = f"{operation} on {entry.target}: {error or result}"
-            self._store.add_log((LogEntry(now, f"write-{word}", message, "", entry.task, entry.incident, details),))
+            _, whose = entry.payload.get("owner") or ("", "")
+            whose = whose if whose in self._roster.agents else ""
+            self._store.add_log((LogEntry(now, f"write-{word}", message, whose, entry.task, entry.incident, details),))
         return replace(entry, state=state, error=error, result=result)
 
 

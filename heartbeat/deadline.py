@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+LONGEST_BEAT = 900.0
+"""Seconds that a beat may take at most, however seldom its agents are due: one that is stopped stands in the way of all
+whom it shares a service or a daemon with (rule B1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:

@@ -1,7 +1,7 @@
 """What the rules say of everything at one instant: who is stalled, whose rounds are spent, what waits too long. Pure.
 
 It takes what was seen and what is remembered, and gives back verdicts together with what is to be remembered from now
-on; nothing is decided here about what to do (see plan.py).
+on; nothing is decided here about what to do (see planner.py).
 """
 
 from __future__ import annotations

@@ -63,9 +63,10 @@ class MissReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Slots of one agent, next to each other, that passed without a receipt: the misfires of a scheduler (rule B2).
+    """Slots of one agent that passed without a receipt, from one beat to the next: a scheduler's misfires (rule B2).
 
-    `first` and `last` are slots too; `count` is how many there are, at least: beyond ten thousand nobody counts.
+    `first` and `last` are slots too; `count` is how many there are, at least: beyond ten thousand nobody counts. Those
+    in between that were answered before, while a clock ran ahead, are not counted.
     """
 
     agent: str

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from heartbeat.instants import format_duration
+from heartbeat.instants import exact_duration
 from heartbeat.roster.classes import BUILT_IN, NEEDED, agent_values, class_values
 from heartbeat.roster.document import Document, Place, quoted
 from heartbeat.roster.fields import nearest
@@ -141,8 +141,8 @@ class _Check:
         written = "recover_after" if (*place, "recover_after") in self._document.keys else "suspect_after"
         self._notes.at_value(
             (*place, written),
-            f"recover_after ({format_duration(recover)}) comes before suspect_after ({format_duration(suspect)}); "
-            f"make it {format_duration(suspect)} or longer",
+            f"recover_after ({exact_duration(recover)}) comes before suspect_after ({exact_duration(suspect)}); "
+            f"make it {exact_duration(suspect)} or longer",
         )
 
     def _targets(self, place: Place, roles: Iterable[str]) -> None:

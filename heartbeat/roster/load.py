@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.errors import RosterError, UsageError
+from heartbeat.plural import counted
 from heartbeat.policy import ParentRule, Policy, Recovery, anchor_of
 from heartbeat.roster.classes import agent_values, class_values
 from heartbeat.roster.document import MAX_BYTES, Document, Mark, Problem, read_document
@@ -142,7 +143,7 @@ def _error(path: Path, problems: Iterable[Problem]) -> RosterError:
     found = sorted(set(problems))
     told = [f"{path}:{problem.mark.line}:{problem.mark.column}: {problem.message}" for problem in found[:MAX_TOLD]]
     if len(found) > MAX_TOLD:
-        told.append(f"{path}: and {len(found) - MAX_TOLD} more mistakes")
+        told.append(f"{path}: and {counted(len(found) - MAX_TOLD, 'more mistake')}")
     return RosterError(tuple(told))
 
 

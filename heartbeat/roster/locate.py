@@ -31,6 +31,22 @@ def find_roster(explicit: str | None, environment: Mapping[str, str], cwd: Path)
     )
 
 
+def meant_roster(explicit: str | None, environment: Mapping[str, str], cwd: Path) -> Path:
+    """The path that `find_roster` would look at first, whether there is anything or not: a schedule can be taken off
+    without its roster. Raises UsageError for a name that is no path."""
+    from heartbeat.roster.expansion import expand_home
+
+    named = explicit or environment.get(VARIABLE)
+    if not named:
+        places = (cwd / FILE_NAME, user_roster())
+        return next((place for place in places if _mode(place) is not None), places[0])
+    try:
+        path = cwd / expand_home(named, environment)
+        return path / FILE_NAME if path.is_dir() else path
+    except ValueError as error:
+        raise UsageError(f"the roster {named!r}: {error}", advice="name the roster by its full path") from error
+
+
 def user_roster() -> Path:
     """Where the user's own roster lies: agents.yaml in heartbeat's configuration directory."""
     from platformdirs import user_config_path

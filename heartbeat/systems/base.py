@@ -7,11 +7,11 @@ record to `Item` and `Evidence`, and a factory that the registry calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from heartbeat.deadline import Deadline as Deadline
 from heartbeat.errors import HeartbeatError
@@ -84,7 +84,9 @@ class Attempt:
 class SourceReport:
     """What was read of a source, and how. `items` counts the records that came, rejected ones included.
 
-    `unknown_ids` names records that came malformed: they exist, and nothing else is known of them (rule S3).
+    `unknown_ids` names records that came malformed: they exist, and nothing else is known of them (rule S3). `agents`
+    are those whose part of an incomplete read is missing, where the source keeps one for each agent; empty means that
+    anybody's may be.
     """
 
     source: str
@@ -98,6 +100,7 @@ class SourceReport:
     findings: tuple[Finding, ...] = ()
     unknown_ids: tuple[str, ...] = ()
     tried: tuple[Attempt, ...] = ()
+    agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Raw records as a transport got them. `problem` is set where not every record came (rule S3).
+    """Raw records as a transport got them. `problem` is set where not every record came (rule S3), and `agents` where
+    it is known whose they are that did not.
 
     `extra` carries what the translation needs besides the records (agents, squads, active runs), by name.
     """
@@ -136,6 +140,7 @@ class Fetched:
     problem: str = ""
     findings: tuple[Finding, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,20 @@ class Source(Protocol):
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         """Every transport tried on its own, for `heartbeat doctor`."""
         ...
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """A source that can tell anew, quickly and of a few agents, who speaks with them (rule B4). None has to."""
+
+    def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+        """The sessions of these agents in which somebody spoke lately; raises TransportError."""
+        ...
+
+
+def heard(source: Source, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+    """What a source hears of these agents; nothing where it cannot be asked for that. Raises TransportError."""
+    return source.hear(agents, deadline, now) if isinstance(source, Hearing) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +290,7 @@ class TransportedSource:
             findings=fetched.findings + translated.findings,
             unknown_ids=unknown,
             tried=(*absent, *failed, Attempt(transport, None, "")),
+            agents=() if nameless else fetched.agents,
         )
         return Reading(report, translated.items, translated.evidence, translated.rejected, presence=translated.presence)
 

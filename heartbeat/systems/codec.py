@@ -175,6 +175,7 @@ def encode_report(report: SourceReport) -> Record:
         "findings": [encode_finding(finding) for finding in report.findings] or None,
         "unknown_ids": list(report.unknown_ids) or None,
         "tried": [_encode_attempt(attempt) for attempt in report.tried] or None,
+        "agents": list(report.agents) or None,
     }
     return _without_none(record)
 
@@ -192,6 +193,7 @@ def decode_report(record: Mapping[str, Any]) -> SourceReport:
         findings=tuple(decode_finding(finding) for finding in record.get("findings", ())),
         unknown_ids=tuple(record.get("unknown_ids", ())),
         tried=tuple(_decode_attempt(attempt) for attempt in record.get("tried", ())),
+        agents=tuple(record.get("agents", ())),
     )
 
 

@@ -25,6 +25,7 @@ import httpx
 
 from heartbeat.instants import format_duration
 from heartbeat.systems.base import Deadline, FailureKind, TransportError
+from heartbeat.systems.http_error import HttpError
 from heartbeat.systems.http_words import (
     describe_body,
     is_loopback,
@@ -61,37 +62,6 @@ _ADVICE = {
     FailureKind.BAD_OUTPUT: "check that the address is the API's and not a web page's or a proxy's",
     FailureKind.TOO_LARGE: "check that the address is the API's",
 }
-
-
-class HttpError(TransportError):
-    """A request that did not succeed.
-
-    `status` is None where no answer came; `body` is the answer's JSON object or empty; `code` is its machine-readable
-    `code`; `retry_after` is in seconds; `outcome_unknown` says that the request may have been carried out although
-    no answer came, so that a write must be looked for before it is repeated.
-    """
-
-    def __init__(
-        self,
-        kind: FailureKind,
-        message: str,
-        *,
-        advice: str = "",
-        status: int | None = None,
-        body: Mapping[str, Any] | None = None,
-        retry_after: float | None = None,
-        retryable: bool = False,
-        outcome_unknown: bool = False,
-    ) -> None:
-        super().__init__(kind, message, advice=advice, outcome_unknown=outcome_unknown, retry_after=retry_after)
-        self.status = status
-        self.body: Mapping[str, Any] = body or {}
-        self.retryable = retryable
-
-    @property
-    def code(self) -> str | None:
-        code = self.body.get("code")
-        return code if isinstance(code, str) else None
 
 
 @dataclass(frozen=True, slots=True)

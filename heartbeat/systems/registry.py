@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from heartbeat.errors import UsageError
 from heartbeat.roster.model import Roster
 from heartbeat.systems.base import Source
 from heartbeat.systems.writing import Writer, WriterFactory
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 ENTRY_POINT_GROUP = "heartbeat.sources"
 WRITER_GROUP = "heartbeat.writers"
@@ -44,7 +46,7 @@ def source_order(roster: Roster) -> tuple[str, ...]:
 
 def plug_in_names() -> tuple[str, ...]:
     """Names of installed third-party sources."""
-    return tuple(sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))
+    return tuple(sorted(point.name for point in _installed(ENTRY_POINT_GROUP)))
 
 
 def build_source(name: str, roster: Roster, environment: Mapping[str, str]) -> Source:
@@ -62,7 +64,7 @@ def build_writer(name: str, roster: Roster, environment: Mapping[str, str]) -> W
 def _factory(name: str) -> SourceFactory:
     if name in BUILT_IN:
         return cast(SourceFactory, _attribute(BUILT_IN[name]))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in _installed(ENTRY_POINT_GROUP):
         if point.name == name:
             return cast(SourceFactory, point.load())
     raise UsageError(
@@ -75,10 +77,17 @@ def _factory(name: str) -> SourceFactory:
 def _writer_factory(name: str) -> WriterFactory | None:
     if name in WRITERS:
         return cast(WriterFactory, _attribute(WRITERS[name]))
-    for point in entry_points(group=WRITER_GROUP):
+    for point in _installed(WRITER_GROUP):
         if point.name == name:
             return cast(WriterFactory, point.load())
     return None
+
+
+def _installed(group: str) -> EntryPoints:
+    """What plug-ins have registered; a beat without plug-ins need not load what finds them."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
 
 
 def _attribute(place: str) -> Any:

@@ -8,9 +8,11 @@ from datetime import datetime
 
 from heartbeat.action import Expectation, Operation, Voice, Write
 from heartbeat.actions import entry_of
+from heartbeat.entries import give_up
 from heartbeat.memory import Rounds
 from heartbeat.notices import harmless, say
 from heartbeat.plan import Planned
+from heartbeat.plural import counted
 from heartbeat.policy import Policy
 from heartbeat.rules import rounds
 from heartbeat.store.port import Entry, EntryKind, EntryState, LogEntry, Store
@@ -44,11 +46,11 @@ def grant(store: Store, task: Task, policy: Policy, *, more: int, by: str, why: 
         after = rounds.together(task, {**known, **{row.ref: row for row in rows}})
         limit = rounds.limit_of(after, policy)
         pauses = _pauses(store, (*task.refs, *task.absent)) if paused else {}
-        dropped = _drop_queued(store, pauses.values(), f"{by} granted {more} more rounds", now)
+        dropped = _drop_queued(store, pauses.values(), f"{by} granted {counted(more, 'more round')}", now)
         text = say("rounds_extend", by=harmless(by), more=more, used=after.used, limit=limit, why=harmless(why, 200))
         writes = tuple(_resuming(task, pauses, f"rounds/extend/{after.extra}", text))
         store.enqueue(entry_of(Planned(write, task.key), task.owner, now) for write in writes)
-        message = f"{task.title or task.key}: {more} more rounds by {by}, {after.used} of {limit} used"
+        message = f"{task.title or task.key}: {counted(more, 'more round')} by {by}, {after.used} of {limit} used"
         details = {"by": by, "more": more, "limit": limit, "why": why}
         store.add_log([LogEntry(now, "rounds-extended", message, task.owner.id, task.key, "", details)])
     resumed = {write.ref for write in writes}
@@ -79,7 +81,7 @@ def _drop_queued(store: Store, pauses: Iterable[Entry], said: str, now: datetime
     """A pause that is queued still would stop the task right after it was resumed."""
     queued = [entry for entry in pauses if entry.state is EntryState.PENDING]
     for entry in queued:
-        store.settle_entry(entry.key, EntryState.DROPPED, now, error=said)
+        give_up(store, entry, said, now)
     return len(queued)
 
 

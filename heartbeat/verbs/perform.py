@@ -16,7 +16,7 @@ from heartbeat.action import Operation
 from heartbeat.actions import WriterBuilder, carry_out, entry_of
 from heartbeat.deadline import Deadline
 from heartbeat.errors import RefusedError, UsageError
-from heartbeat.lookup import find
+from heartbeat.lookup import ambiguous, meant
 from heartbeat.notices import harmless
 from heartbeat.observation import Observation, observe, patience, ttl_of
 from heartbeat.roster.model import Agent, Roster
@@ -27,26 +27,12 @@ from heartbeat.systems.registry import build_source, build_writer
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.systems.writing import Writer
 from heartbeat.task import EvidenceKind, Owner, OwnerKind, Ref, Task
+from heartbeat.verbs.intents import Intent, in_order, plan_verb
 from heartbeat.verbs.outputs import checked_outputs
 from heartbeat.verbs.permission import Refusal, paused, refusals
-from heartbeat.verbs.words import (
-    Command,
-    Intent,
-    Situation,
-    begun,
-    holds_claim,
-    in_order,
-    latest_use,
-    next_use,
-    plan_verb,
-    ref_of,
-    shows_output,
-    stands,
-    unfinished,
-)
-
-_NAMED = 5
-"""How many tasks an ambiguous name lists."""
+from heartbeat.verbs.situation import Situation
+from heartbeat.verbs.uses import begun, holds_claim, latest_use, next_use, ref_of, shows_output, stands, unfinished
+from heartbeat.verbs.words import Command
 
 _SHOWN = 80
 """Characters of a name that is told back."""
@@ -136,19 +122,12 @@ def perform(
 def the_task(observation: Observation, name: str, agent: str = "") -> Task:
     """The one task that a name means; of several the agent's own, and of those the open one. Raises UsageError for none
     or several, and RefusedError for none where a source was not read completely."""
-    found = find((standing.task for standing in observation.assessment.standings), name)
-    found = tuple(task for task in found if task.owner == Owner(OwnerKind.AGENT, agent)) or found
-    found = tuple(task for task in found if not task.closed) or found
+    found = meant((standing.task for standing in observation.assessment.standings), name, agent)
     if len(found) == 1:
         return found[0]
     if found:
-        told = "; ".join(
-            f"{task.key} ({harmless(task.items[0].key)} {harmless(task.title)})" for task in found[:_NAMED]
-        )
-        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        raise UsageError(
-            f"{name[:_SHOWN]!r} may mean {len(found)} tasks: {told}{more}", advice="name one of them by its key"
-        )
+        listed = [f"{task.key} ({harmless(task.items[0].key)} {harmless(task.title)})" for task in found]
+        raise ambiguous(name[:_SHOWN], listed)
     unseen = ", ".join(sorted(observation.sweep.incomplete))
     if unseen:
         reason = f"no task called {name[:_SHOWN]!r} in what could be read; {unseen} could not be, completely"

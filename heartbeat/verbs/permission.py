@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from heartbeat.action import OutputType
 from heartbeat.instants import to_text
 from heartbeat.memory import EVERYBODY
+from heartbeat.plural import counted
 from heartbeat.rules.rounds import Spend, limit_of, spend
 from heartbeat.task import CLOSED, NOBODY, Item, Owner, OwnerKind, Status
-from heartbeat.verbs.words import RULES, Begun, Command, Situation, Verb, plan_verb, word
+from heartbeat.verbs.intents import plan_verb
+from heartbeat.verbs.situation import Begun, Situation
+from heartbeat.verbs.words import RULES, Command, Verb, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,8 @@ def _in_the_way(command: Command, situation: Situation) -> Iterator[Refusal]:
         if situation.waits:
             yield Refusal(f"{name} waits: {'; '.join(situation.waits)}", "take the next task of the worklist")
         if situation.rounds is not None and spend(situation.rounds, policy) is Spend.EXHAUSTED:
-            reason = f"{name} has used {situation.rounds.used} of {limit_of(situation.rounds, policy)} rounds"
+            limit = counted(limit_of(situation.rounds, policy), "round")
+            reason = f"{name} has used {situation.rounds.used} of {limit}"
             yield Refusal(reason, f"whoever is in charge may grant more: {_extending(situation)}")
     required = (situation.owner_policy or policy).require_output
     if command.verb is Verb.DONE and required and not (command.outputs or situation.shown):

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from heartbeat.deadline import Deadline
 from heartbeat.notify.channels.base import ChannelError, Failure
 from heartbeat.systems.base import FailureKind
-from heartbeat.systems.http import HttpClient, HttpError
+from heartbeat.systems.http import HttpClient
+from heartbeat.systems.http_error import HttpError
 from heartbeat.systems.http_words import quote
 
 for _name in ("httpx", "httpcore"):
@@ -33,7 +34,7 @@ _ADVICE = {
     FailureKind.UNREACHABLE: "check the address, and that it can be reached from this machine",
     FailureKind.TIMEOUT: "see whether the receiver is overloaded",
     FailureKind.AUTH: "check the address and the token",
-    FailureKind.NOT_FOUND: "check the address; the bot may have been removed",
+    FailureKind.NOT_FOUND: "check the address: the receiver does not know it (any more)",
     FailureKind.REFUSED: "check the address, and what the receiver accepts",
     FailureKind.RATE_LIMITED: "it is tried again later",
     FailureKind.SERVER_ERROR: "look into the receiver's own log",

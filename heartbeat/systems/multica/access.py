@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-from urllib.parse import quote
 
 from heartbeat.systems.base import Deadline, FailureKind, TransportError
-from heartbeat.systems.multica.api import SNAPSHOT, ApiTransport
+from heartbeat.systems.multica.answers import odd, path_of, record
+from heartbeat.systems.multica.api import SNAPSHOT
 from heartbeat.systems.multica.cli import CommandError, CommandTransport, UnknownFlagError
 
 if TYPE_CHECKING:
@@ -78,54 +77,6 @@ class Access(Protocol):
         ...
 
 
-class Channel(Protocol):
-    """One way to Multica."""
-
-    @property
-    def name(self) -> str: ...
-
-    def absent(self) -> str | None: ...
-
-    def open(self, deadline: Deadline) -> AbstractContextManager[Access]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ApiChannel:
-    """Implements Channel."""
-
-    transport: ApiTransport
-
-    @property
-    def name(self) -> str:
-        return self.transport.name
-
-    def absent(self) -> str | None:
-        return self.transport.absent()
-
-    @contextmanager
-    def open(self, deadline: Deadline) -> Iterator[Access]:
-        with self.transport.open(deadline) as client:
-            yield ApiAccess(client)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandChannel:
-    """Implements Channel."""
-
-    transport: CommandTransport
-
-    @property
-    def name(self) -> str:
-        return self.transport.name
-
-    def absent(self) -> str | None:
-        return self.transport.absent()
-
-    @contextmanager
-    def open(self, deadline: Deadline) -> Iterator[Access]:
-        yield CommandAccess(self.transport, deadline, self.transport.workspace(deadline))
-
-
 class ApiAccess:
     """Implements Access over REST."""
 
@@ -135,33 +86,33 @@ class ApiAccess:
         self._client = client
 
     def issue(self, identity: str) -> Mapping[str, Any]:
-        return _record(self._get(_path(identity)), "the issue")
+        return record(self._get(path_of(identity)), "the issue")
 
     def comments(self, identity: str) -> list[Any]:
-        return _rows(self._get(_path(identity, "comments")), "comments")
+        return _rows(self._get(path_of(identity, "comments")), "comments")
 
     def squads(self) -> list[Any]:
         return _rows(self._client.get("/api/squads").value, "squads")
 
     def runs(self, identity: str, agent: str | None) -> Runs:
         """Two questions: the workspace's runs leave out what one may not see, the issue's know nothing of others."""
-        of_issue = _best_effort(lambda: _record(self._get(_path(identity, "active-task")), "runs").get("tasks"))
+        of_issue = _best_effort(lambda: record(self._get(path_of(identity, "active-task")), "runs").get("tasks"))
         return Runs(of_issue, _best_effort(lambda: self._client.get(SNAPSHOT).value))
 
     def add_comment(self, identity: str, text: str) -> Mapping[str, Any]:
         try:
-            answer = self._client.post(_path(identity, "comments"), {"content": text})
+            answer = self._client.post(path_of(identity, "comments"), {"content": text})
         except TransportError as error:
             _refine(error)
-        return _record(answer.value, "the comment", written=True)
+        return record(answer.value, "the comment", written=True)
 
     def change(self, identity: str, fields: Mapping[str, str], revision: int | None) -> Mapping[str, Any]:
         bound = {} if revision is None else {"expected_revision": revision}
         try:
-            answer = self._client.put(_path(identity), {**fields, "suppress_run": True, **bound})
+            answer = self._client.put(path_of(identity), {**fields, "suppress_run": True, **bound})
         except TransportError as error:
             _refine(error)
-        return _record(answer.value, "the changed issue", written=True)
+        return record(answer.value, "the changed issue", written=True)
 
     def can_be_quiet(self) -> bool:
         return True
@@ -187,7 +138,7 @@ class CommandAccess:
         self._workspace = workspace
 
     def issue(self, identity: str) -> Mapping[str, Any]:
-        return _record(self._read(("issue", "get"), identity), "the issue")
+        return record(self._read(("issue", "get"), identity), "the issue")
 
     def comments(self, identity: str) -> list[Any]:
         try:
@@ -209,7 +160,7 @@ class CommandAccess:
 
     def add_comment(self, identity: str, text: str) -> Mapping[str, Any]:
         value = self._write(("issue", "comment", "add", "--content-stdin"), identity, stdin=text.encode())
-        return _record(value, "the comment", written=True)
+        return record(value, "the comment", written=True)
 
     def change(self, identity: str, fields: Mapping[str, str], revision: int | None) -> Mapping[str, Any]:
         flags = (("--status", fields.get("status")), ("--assignee-id", fields.get("assignee_id")))
@@ -220,7 +171,7 @@ class CommandAccess:
             if error.flag != _QUIET:
                 raise
             value = self._write(arguments, identity)
-        return _record(value, "the changed issue", written=True)
+        return record(value, "the changed issue", written=True)
 
     def can_be_quiet(self) -> bool:
         """Asks the command itself: called without an issue it fails in any case and sends nothing, but it reads its
@@ -252,11 +203,6 @@ class CommandAccess:
         return value
 
 
-def _path(identity: str, part: str = "") -> str:
-    path = f"/api/issues/{quote(identity, safe='')}"
-    return f"{path}/{part}" if part else path
-
-
 def _refine(error: TransportError) -> NoReturn:
     """Raises what the server's own words make of an error."""
     if isinstance(error, CommandError):
@@ -271,25 +217,10 @@ def _refine(error: TransportError) -> NoReturn:
     raise error
 
 
-def _record(value: Any, what: str, *, written: bool = False) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise _odd(what, "no object", written)
-
-
 def _rows(value: Any, what: str) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise _odd(what, "no list", False)
-
-
-def _odd(what: str, came: str, written: bool) -> TransportError:
-    return TransportError(
-        FailureKind.BAD_OUTPUT,
-        f"Multica was asked for {what} and sent {came}",
-        advice="check that the address is Multica's, and its version",
-        outcome_unknown=written,
-    )
+    raise odd(what, "no list", False)
 
 
 def _best_effort(read: Callable[[], Any]) -> list[Any] | None:

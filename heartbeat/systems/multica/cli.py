@@ -84,7 +84,7 @@ class CommandTransport:
     def absent(self) -> str | None:
         """No such command, or one that was never set up (its own flags, environment and files are all it has)."""
         if find_executable(self.binary, self.environment) is None:
-            return f"no command {self.binary!r} on the PATH {self.environment.get('PATH', '')!r}"
+            return f"no program {self.binary} on the PATH"
         return self.connection.absent()
 
     def fetch(self, deadline: Deadline) -> Fetched:

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from heartbeat.errors import UsageError
+from heartbeat.plural import counted
 from heartbeat.systems.base import FailureKind, TransportError
 from heartbeat.systems.json_text import safe_excerpt
 
@@ -159,7 +160,9 @@ def only_workspace(rows: Any) -> str:
     names = ", ".join(safe_excerpt(str(row.get("slug") or row.get("name") or row["id"]), 60) for row in known[:10])
     raise TransportError(
         FailureKind.REFUSED,
-        f"the token's owner is in {len(known)} workspaces: {names}" if known else "the token's owner has no workspace",
+        f"the token's owner is in {counted(len(known), 'workspace')}: {names}"
+        if known
+        else "the token's owner has no workspace",
         advice="set sources.multica.workspace_id (a UUID; `multica workspace list --full-id` shows it)",
     )
 

@@ -18,19 +18,17 @@ from heartbeat.roster.model import Roster
 from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportError
 from heartbeat.systems.multica.access import (
     Access,
-    ApiChannel,
-    Channel,
-    CommandChannel,
+    ApiAccess,
+    CommandAccess,
     IssueGoneError,
     RevisionConflictError,
     Runs,
 )
+from heartbeat.systems.multica.channel import Channel, channels
 from heartbeat.systems.multica.comments import Comments, read_comments
-from heartbeat.systems.multica.discovery import discover
 from heartbeat.systems.multica.issues import SOURCE, active_runs, status_of, translate
 from heartbeat.systems.multica.orders import OPERATIONS, Order, is_assigned, order_of, starts_run
 from heartbeat.systems.multica.ownership import View, own_changes, revision_number, with_own_edit
-from heartbeat.systems.multica.source import chosen_transport, live_transports
 from heartbeat.systems.writing import ConflictError, Look, UnsupportedError, Written, shortened
 from heartbeat.task import NOBODY, EvidenceKind, Item, Owner, OwnerKind, Ref, Status
 
@@ -38,19 +36,15 @@ from heartbeat.task import NOBODY, EvidenceKind, Item, Owner, OwnerKind, Ref, St
 def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str, str]) -> IssueWriter | None:
     """The writer for the roster's `sources.multica`: over the API, else over the command, or over the one that the
     roster names; None where it reads a saved file. Raises UsageError."""
-    chosen = chosen_transport(settings)
-    if chosen == "file":
-        return None
-    api, command = live_transports(settings, discover(settings, environment), environment)
-    channels: dict[str, Channel] = {"api": ApiChannel(api), "cli": CommandChannel(command)}
-    return IssueWriter(tuple(channels.values()) if chosen == "auto" else (channels[chosen],), roster.by_multica_id())
+    ways: tuple[Channel[Access], ...] = channels(settings, environment, ApiAccess, CommandAccess)
+    return IssueWriter(ways, roster.by_multica_id()) if ways else None
 
 
 @dataclass(frozen=True, slots=True)
 class IssueLook(Look):
     """A look at an issue, and what a write needs of it: the record, the comments, and the way by which they came."""
 
-    channel: Channel | None = field(default=None, repr=False, compare=False)
+    channel: Channel[Access] | None = field(default=None, repr=False, compare=False)
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
     comments: Comments = field(default_factory=Comments, repr=False)
 
@@ -58,7 +52,7 @@ class IssueLook(Look):
 class IssueWriter:
     """Implements Writer. `agents` maps Multica agent UUIDs in lower case to roster ids."""
 
-    def __init__(self, channels: tuple[Channel, ...], agents: Mapping[str, str]) -> None:
+    def __init__(self, channels: tuple[Channel[Access], ...], agents: Mapping[str, str]) -> None:
         self._channels = channels
         self._agents = agents
         self._uuids = {agent: uuid for uuid, agent in agents.items()}
@@ -106,7 +100,7 @@ class IssueWriter:
                 raise ConflictError(f"{look.item.key} was deleted meanwhile") from error
             return Written(hand.own_ids(now) if write.voice is Voice.RULE else (), hand.told())
 
-    def _look(self, channel: Channel, access: Access, ref: Ref, owner: Owner, now: datetime) -> IssueLook:
+    def _look(self, channel: Channel[Access], access: Access, ref: Ref, owner: Owner, now: datetime) -> IssueLook:
         """The record is read last, so that a change is bound to what is newest; what was said between the first and
         the last reading then counts as a change by somebody else."""
         comments = read_comments(access.comments(ref.id), ref, now, self._agents)
@@ -279,7 +273,7 @@ class _Hand:
         return tuple(each for ids in changes for each in ids)
 
 
-def _is_present(channel: Channel, absent: list[str]) -> bool:
+def _is_present(channel: Channel[Access], absent: list[str]) -> bool:
     reason = channel.absent()
     if reason is not None:
         absent.append(f"{channel.name}: {reason}")

@@ -11,11 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
-
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.sync.client import ClientConnection, connect
 
 from heartbeat import __version__
 from heartbeat.policy import QUIET_AFTER_TALK
@@ -23,8 +20,12 @@ from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportErro
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import GatewayAddress, find_gateway
-from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, with_sessions
+from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, Session, spoken_in, with_sessions
 from heartbeat.systems.openclaw.talks import HISTORY_METHOD
+
+if TYPE_CHECKING:  # imported where a Gateway is dialled: most beats of a team with another transport never do
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import ClientConnection
 
 READ = "operator.read"
 WRITE = "operator.write"
@@ -144,6 +145,9 @@ class GatewayClient:
         return connection
 
     def _upgraded(self, plain: socket.socket, deadline: Deadline) -> ClientConnection:
+        from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+        from websockets.sync.client import connect
+
         shown = self._address.shown
         try:
             return connect(
@@ -192,6 +196,8 @@ class GatewayClient:
         self.granted = tuple(scope for scope in granted if isinstance(scope, str))
 
     def _request(self, method: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
+        from websockets.exceptions import ConnectionClosed
+
         self._requests += 1
         identifier = str(self._requests)
         frame = {"type": "req", "id": identifier, "method": method, "params": params}
@@ -384,6 +390,16 @@ class GatewayTransport:
             fetched = read_cards(lambda: until_ready(cards, deadline), self.board, where)
             share = deadline.at_most(deadline.left() * _SESSIONS_SHARE)
             return with_sessions(fetched, sessions, history, self.quiet)
+
+    def talks(self, is_meant: Callable[[str], bool], deadline: Deadline) -> tuple[Session, ...]:
+        """The sessions of the agents that are meant in which somebody spoke lately. Raises TransportError."""
+        with GatewayClient(self.address()) as client:
+            return spoken_in(
+                lambda parameters: client.call(SESSIONS_METHOD, parameters, deadline),
+                lambda parameters: client.call(HISTORY_METHOD, parameters, deadline),
+                is_meant,
+                self.quiet,
+            )
 
     def version(self, deadline: Deadline) -> str | None:
         with GatewayClient(self.address()) as client:

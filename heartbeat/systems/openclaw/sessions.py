@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from heartbeat.instants import not_after, parse_instant
@@ -15,7 +16,7 @@ from heartbeat.systems.base import FailureKind, Fetched, TransportError
 from heartbeat.systems.json_text import safe_excerpt
 from heartbeat.systems.openclaw.owners import Team
 from heartbeat.systems.openclaw.shape import Malformed, text_or_none
-from heartbeat.systems.openclaw.talks import history_parameters, is_for_programs, last_word
+from heartbeat.systems.openclaw.talks import heard_last, is_for_programs
 from heartbeat.task import Finding, OwnerKind, Presence
 
 SESSIONS_METHOD = "sessions.list"
@@ -93,6 +94,14 @@ def read_sessions(ask: Ask, agent: str | None = None) -> tuple[Session, ...]:
     return tuple(sessions[key] for key in sorted(sessions))
 
 
+def spoken_in(ask: Ask, hear: Ask, is_meant: Callable[[str], bool], quiet: timedelta) -> tuple[Session, ...]:
+    """The sessions of the agents that are meant in which somebody spoke within `quiet`, with the person's last word:
+    one question for all agents, and one for each session where that may have been a person. Raises TransportError."""
+    lately = {**_RECENT, "activeMinutes": ceil(quiet / timedelta(minutes=1)) + 1}
+    unheard: list[Finding] = []
+    return tuple(_heard(session, hear, quiet, unheard) for session in _sessions(ask, lately) if is_meant(session.agent))
+
+
 def is_active(ask: Ask, agent: str) -> bool:
     """Whether a run of the agent's goes on or is queued. Raises TransportError."""
     return next(_sessions(ask, {**_ACTIVE, "agentId": agent}), None) is not None
@@ -118,9 +127,7 @@ def _heard(session: Session, hear: Ask, quiet: timedelta, unheard: list[Finding]
     if session.at < since:
         return session
     try:
-        return replace(
-            session, talked_at=last_word(hear(history_parameters(session.key)), since=since, otherwise=session.at)
-        )
+        return replace(session, talked_at=heard_last(hear, session.key, since=since, otherwise=session.at))
     except (TransportError, Malformed) as error:
         message = f"who spoke with {session.agent} is not known, so it counts as a person: {error}"
         unheard.append(Finding(UNKNOWN_TALK, message))

@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heartbeat.errors import UsageError
 from heartbeat.roster.model import Roster
-from heartbeat.systems.base import Source, Transport, TransportedSource
+from heartbeat.systems.base import Deadline, FailureKind, Source, Transport, TransportedSource, TransportError
 from heartbeat.systems.openclaw.cards import saved_cards
 from heartbeat.systems.openclaw.cli import CommandTransport
 from heartbeat.systems.openclaw.discovery import shown_url, state_directory
 from heartbeat.systems.openclaw.gateway import GatewayTransport
 from heartbeat.systems.openclaw.owners import Team
+from heartbeat.systems.openclaw.sessions import presences
 from heartbeat.systems.openclaw.workboard import SOURCE, translate
 from heartbeat.systems.saved_file import SavedFile
+from heartbeat.task import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class WorkBoard(TransportedSource):
+    """Implements Source and Hearing: cards, and who is at work and in talk."""
+
+    team: Team = field(default_factory=lambda: Team({}))
+
+    def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+        """The sessions of these agents in which somebody spoke lately, by the first way to the Gateway that works.
+        Raises TransportError."""
+        ways = [each for each in self.transports if isinstance(each, GatewayTransport | CommandTransport)]
+        present = [way for way in ways if way.absent() is None]
+        failed = TransportError(FailureKind.NOT_CONFIGURED, "there is no way to the Gateway")
+        for index, way in enumerate(present):
+            share = deadline if index == len(present) - 1 else deadline.at_most(deadline.left() / 2)
+            try:
+                found = way.talks(lambda name: self.team.owner(name).id in agents, share)
+            except TransportError as error:
+                failed = error
+                continue
+            return presences(found, self.team, now)
+        raise failed
 
 
 def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str, str]) -> Source:
     """The source by the roster's settings (checked plain data): transport (auto, gateway, cli, file), path, board,
     required, url, token_env (the name of a variable), binary. Raises UsageError where `file` comes without a path."""
-    wanted = settings.get("transport", "auto")
+    wanted, team = settings.get("transport", "auto"), Team.of(roster)
     transports = _transports(settings, environment, roster.quiet_after_talk)
     if wanted != "auto" and wanted not in transports:
         raise UsageError(
             f"sources.workboard: no transport {wanted!r} with these settings",
             advice="take auto, gateway or cli, or file together with a path",
         )
-    return TransportedSource(
+    return WorkBoard(
         name=SOURCE,
         identity=_identity(settings, environment),
         transports=tuple(transports.values()) if wanted == "auto" else (transports[wanted],),
-        translate=partial(translate, team=Team.of(roster)),
+        translate=partial(translate, team=team),
+        team=team,
         automatic=wanted == "auto",
         required=bool(settings.get("required", False)),
         shareable=wanted != "file",

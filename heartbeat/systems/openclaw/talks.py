@@ -9,7 +9,7 @@ tells: a message that came by `chat.send` names the clients it came through, one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,9 @@ from heartbeat.systems.openclaw.shape import Malformed
 
 HISTORY_METHOD = "chat.history"
 
-_MESSAGES = 50
+_MESSAGES = 50, 200, 1000
+"""How many of the newest are asked for, one after the other as far as that is needed; the last is the most that a
+Gateway gives."""
 _CHARACTERS = 100
 """What is said is nobody's business here; who said it, and when, is."""
 
@@ -28,9 +30,20 @@ _SENDER = frozenset({"transport", "senderId", "senderName", "senderUsername", "s
 _A_PERSONS = "external_user"
 
 
-def history_parameters(key: str) -> Mapping[str, Any]:
-    """What `chat.history` is asked with: the newest messages of one session."""
-    return {"sessionKey": key, "limit": _MESSAGES, "maxChars": _CHARACTERS}
+def heard_last(
+    hear: Callable[[Mapping[str, Any]], Any], key: str, *, since: datetime, otherwise: datetime
+) -> datetime | None:
+    """When a person last spoke in a session; None where nobody did since then.
+
+    `hear` sends one `chat.history`; it is asked for more where programs have said more since then than came at first.
+    Raises Malformed where what comes is no history, and what `hear` raises.
+    """
+    page: Any = None
+    for number in _MESSAGES:
+        page = hear({"sessionKey": key, "limit": number, "maxChars": _CHARACTERS})
+        if not leaves_open(page, since):
+            break
+    return last_word(page, since=since, otherwise=otherwise)
 
 
 def is_for_programs(key: str, record: Mapping[str, Any]) -> bool:
@@ -48,18 +61,35 @@ def last_word(page: Any, *, since: datetime, otherwise: datetime) -> datetime | 
     What the page does not tell counts as a person's word, said at `otherwise`: too quiet is the lesser mistake. Raises
     Malformed where it is no history.
     """
+    words = [said for message in _said(page) if (said := _persons_word(message, otherwise)) is not None]
+    if words and max(words) >= since:
+        return max(words)
+    # A session without any message has just been begun anew.
+    return None if _said(page) and not leaves_open(page, since) else otherwise
+
+
+def leaves_open(page: Any, since: datetime) -> bool:
+    """Whether older messages than came may hold a person's word: none of those that came does, there are more, and what
+    came begins after that instant. Raises Malformed where it is no history."""
+    said = _said(page)
+    if page.get("hasMore") is not True or any(at < since for at in filter(None, map(_said_at, page["messages"]))):
+        return False
+    return not any((word := _persons_word(message, since)) is not None and word >= since for message in said)
+
+
+def _said(page: Any) -> list[Mapping[str, Any]]:
     messages = page.get("messages") if isinstance(page, Mapping) else None
     if not isinstance(page, Mapping) or not isinstance(messages, list):
         raise Malformed("no list of messages")
     said = [*messages, *_pending(page)]
     if not all(isinstance(message, Mapping) for message in said):
         raise Malformed("a message is not an object")
-    words = [_said_at(message) or otherwise for message in said if _is_a_persons(message)]
-    if words and max(words) >= since:
-        return max(words)
-    reaches_back = page.get("hasMore") is not True or any(at < since for at in filter(None, map(_said_at, messages)))
-    # A session without any message has just been begun anew.
-    return None if said and reaches_back else otherwise
+    return said
+
+
+def _persons_word(message: Mapping[str, Any], otherwise: datetime) -> datetime | None:
+    """When a person said it; None where a program did."""
+    return (_said_at(message) or otherwise) if _is_a_persons(message) else None
 
 
 def _pending(page: Mapping[str, Any]) -> Iterator[Any]:

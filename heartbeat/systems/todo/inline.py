@@ -32,9 +32,13 @@ class Line:
         self._lower = self.masked.lower()
         self._changed = False
 
+    def has(self, *hints: str) -> bool:
+        """Whether one of the hints (text in lower case) stands in the line."""
+        return any(hint in self._lower for hint in hints)
+
     def find(self, pattern: re.Pattern[str], *hints: str) -> Iterator[re.Match[str]]:
-        """Every match. Nothing is searched where none of the hints (text in lower case) stands in the line."""
-        if hints and not any(hint in self._lower for hint in hints):
+        """Every match. Nothing is searched where hints are given and the line has none of them."""
+        if hints and not self.has(*hints):
             return iter(())
         return pattern.finditer(self.masked)
 

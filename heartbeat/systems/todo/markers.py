@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from heartbeat.systems.todo.inline import Line
 from heartbeat.task import Priority
@@ -59,7 +60,8 @@ _WAITS_FOR = (
     r"(?:(?<![A-Za-z])(?<!not )(?<!not_)(?<!never )(?<!longer )(?<!n['’]t )(?:blocked[ _-]?by|depends?[ _-]?on)"
     r"|(?<![不无非])(?<!没有)(?:被?阻塞于|依赖于|依赖项?|前置(?:任务)?))"
 )
-_DEPENDS = re.compile(rf"{_WAITS_FOR} ?(?:[:：]{{1,2}} ?(?P<named>{_ANY_LIST})|(?P<bare>{_SURE_LIST}))", re.IGNORECASE)
+_DEPENDS = rf"{_WAITS_FOR} ?(?:[:：]{{1,2}} ?(?P<named>{_ANY_LIST})|(?P<bare>{_SURE_LIST}))"
+"""To compile it takes longer than to read a file without such a line: only `_waits` does."""
 _DEPENDS_UNREAD = re.compile(
     rf"{_WAITS_FOR} ?[:：]{{1,2}} ?(?!无|没有|-|none|nothing|n/?a(?![A-Za-z]))[^\s:：]\S{{0,39}}", re.IGNORECASE
 )
@@ -193,7 +195,7 @@ def read_markers(text: str, owners: re.Pattern[str] | None = None) -> Markers:
 
 def _dependencies(line: Line) -> tuple[tuple[str, ...], bool]:
     """What the line waits for, and whether it is blocked by what it does not name."""
-    named = line.take(_DEPENDS, *_DEPENDS_HINTS, accept=_names_something)
+    named = line.take(_waits(), accept=_names_something) if line.has(*_DEPENDS_HINTS) else []
     first = len(line.masked) - len(line.masked.lstrip())
     # `⛔ deploy` on its own is work that is blocked; `deploy ⛔ icons` waits for the line 🆔 icons.
     named += line.take(
@@ -203,6 +205,11 @@ def _dependencies(line: Line) -> tuple[tuple[str, ...], bool]:
     )
     targets = tuple(dict.fromkeys(target for found in named for target in _targets(found)))
     return targets, bool(line.take(_NO_ENTRY, "⛔")) and not targets
+
+
+@cache
+def _waits() -> re.Pattern[str]:
+    return re.compile(_DEPENDS, re.IGNORECASE)
 
 
 def _names_something(found: re.Match[str]) -> bool:

@@ -54,10 +54,15 @@ class FilesTransport:
         """Every file; what could not be read is named in `problem`. Raises TransportError where nothing could be."""
         reading = _Reading(self, deadline)
         missing: list[str] = []
+        concerned: set[Workspace] = set()
         for workspace in _innermost_first(self.workspaces):
+            problems = len(reading.problems)
             if is_there(workspace.root):
                 reading.workspace(workspace)
+                if len(reading.problems) > problems:
+                    concerned.add(workspace)
             else:
+                concerned.add(workspace)
                 # It may be a disk that is not mounted: what stood there is not gone (rule S2).
                 missing.append(f"{workspace.name}: the workspace {workspace.root} is not there")
         if len(missing) == len(self.workspaces):
@@ -67,7 +72,8 @@ class FilesTransport:
         reading.check_something_was_read()
         rank = {workspace.agents: rank for rank, workspace in enumerate(self.workspaces)}
         files = sorted(reading.files, key=lambda file: rank[file.agents])
-        return Fetched(files, _listed([*reading.problems, *missing], "; "))
+        agents = tuple(agent for workspace in self.workspaces if workspace in concerned for agent in workspace.agents)
+        return Fetched(files, _listed([*reading.problems, *missing], "; "), agents=agents)
 
     def version(self, deadline: Deadline) -> str | None:
         return None
