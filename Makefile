@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check lint types imports wheel test-openclaw test-cron test-slow bench constraints clean
+.PHONY: help demo install test check lint types imports wheel test-openclaw test-cron test-week test-slow bench constraints clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -49,9 +49,12 @@ test-openclaw: $(INSTALLED) ## the same suite on a real OpenClaw Gateway (instal
 test-cron: $(INSTALLED) ## five minutes of a real cron (needs root and Debian's cron)
 	$(BIN)/python -m pytest -m cron
 
+test-week: $(INSTALLED) ## weeks of a daemon with every fault: all slots, memory and descriptors counted
+	$(BIN)/python -m pytest -m week tests/stories
+
 test-slow: $(INSTALLED) ## tests that take minutes; some need OpenClaw
 	$(BIN)/python -m tests.real.install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow or week"
 
 bench: $(INSTALLED) ## the numbers of docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py

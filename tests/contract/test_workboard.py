@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from heartbeat.errors import UsageError
-from heartbeat.systems.base import Deadline, FailureKind, Reading, ReadStatus
+from heartbeat.systems.base import Deadline, FailureKind, Hearing, Reading, ReadStatus, Source, TransportError
 from heartbeat.systems.openclaw.source import build
 from heartbeat.task import DependencyKind, EvidenceKind, Item, Owner, OwnerKind, Priority, Status
 from tests.contract.suite import NOW
@@ -41,6 +41,9 @@ class House:
     """Puts sessions where the transport knows any."""
 
     def read(self, work: FakeBoard, transport: str, **settings: Any) -> Reading:
+        return self.source(work, transport, **settings).read(Deadline.after(60), NOW)
+
+    def source(self, work: FakeBoard, transport: str, **settings: Any) -> Source:
         environment: Mapping[str, str] = {"HOME": str(self.directory)}
         if transport == "gateway":
             gateway = self.stack.enter_context(FakeGateway(work))
@@ -59,8 +62,7 @@ class House:
             program.order(**listed, ts=work.present())
             environment = program.environment(self.directory)
         name = "cli" if transport == "offline" else transport
-        source = build({"transport": name, **settings}, team(), environment)
-        return source.read(Deadline.after(60), NOW)
+        return build({"transport": name, **settings}, team(), environment)
 
 
 @pytest.fixture
@@ -164,6 +166,38 @@ def test_B4_when_a_person_last_spoke_is_told_with_the_cards(house: House, transp
         "agent:writer:feishu:direct:ou_1": NOW - timedelta(minutes=5),
     }
     assert {each.agent for each in reading.presence} == {"coo", "architect", "writer", "secretary"}
+
+
+@pytest.mark.parametrize("transport", ["gateway", "cli"])
+def test_B4_who_talks_with_a_few_agents_can_be_asked_anew_without_reading_the_cards(
+    house: House, transport: str
+) -> None:
+    house.prepare = conversations
+    source = house.source(FakeBoard(SteppingClock(NOW_MS)), transport)
+    assert isinstance(source, Hearing)
+    said = source.hear(["coo", "writer"], Deadline.after(60), NOW)
+    assert {(each.agent, each.id, each.talked_at) for each in said if each.talked_at} == {
+        ("coo", "agent:coo:main", NOW - timedelta(minutes=2)),
+        ("writer", "agent:writer:feishu:direct:ou_1", NOW - timedelta(minutes=5)),
+    }
+    assert [each.agent for each in source.hear(["architect"], Deadline.after(60), NOW)] == ["architect"]
+
+
+def test_B4_two_hundred_agents_are_asked_about_at_once(house: House) -> None:
+    with FakeGateway(FakeBoard(SteppingClock(NOW_MS))) as gateway:
+        conversations(gateway.sessions)
+        environment = {"HOME": str(house.directory), **gateway.environment()}
+        source = build({"transport": "gateway"}, team(), environment)
+        assert isinstance(source, Hearing)
+        source.hear([f"agent-{number}" for number in range(200)] + ["coo"], Deadline.after(60), NOW)
+        assert [call.method for call in gateway.calls] == ["sessions.list", "chat.history"]
+
+
+def test_B4_where_no_gateway_is_there_who_talks_is_not_known(house: House) -> None:
+    source = build({"transport": "auto"}, team(), {"HOME": str(house.directory), "PATH": ""})
+    assert isinstance(source, Hearing)
+    with pytest.raises(TransportError, match="there is no way to the Gateway"):
+        source.hear(["coo"], Deadline.after(60), NOW)
 
 
 def test_B4_where_nobody_spoke_lately_nothing_is_asked_for_any_agent(house: House) -> None:

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from heartbeat.systems.base import Deadline, FailureKind
-from heartbeat.systems.http import TRIES, HttpClient, HttpError
+from heartbeat.systems.http import TRIES, HttpClient
+from heartbeat.systems.http_error import HttpError
 from heartbeat.systems.http_words import parse_retry_after, without_credentials
 from tests.support.fake_multica_records import TOKEN, WORKSPACE_ID
 from tests.support.fake_multica_server import FakeMultica, answers, drips, hangs, resets

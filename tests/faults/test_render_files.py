@@ -12,6 +12,7 @@ import pytest
 
 from heartbeat.errors import CannotWriteError, Exit
 from heartbeat.render import RenderResult, RenderState, plan_render, write
+from heartbeat.render.replace import advice_for
 from heartbeat.roster.model import Agent
 from tests.support.rosters import make_coo, make_roster
 
@@ -169,7 +170,13 @@ def test_a_directory_that_takes_no_new_file_is_told(update: RenderResult, monkey
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CannotWriteError, match=r"HEARTBEAT\.md: cannot be written: Permission denied") as caught:
         write(update)
-    assert "the user who owns the workspace" in caught.value.advice
+    assert "the user who owns the directory" in caught.value.advice
+    assert caught.value.advice.endswith("; or use --out DIR")
+
+
+def test_only_who_renders_files_is_told_of_an_option_that_only_render_has() -> None:
+    for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+        assert "--out" not in advice_for(OSError(number, os.strerror(number)))
 
 
 def test_a_workspace_that_cannot_be_looked_into_is_told_in_the_plan(

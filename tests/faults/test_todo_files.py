@@ -223,6 +223,21 @@ def test_S2_a_file_that_cannot_be_looked_at_is_an_outage(workspace: Path, monkey
     assert read(workspace).report.status is ReadStatus.PARTIAL
 
 
+def test_S3_whose_part_is_missing_is_told_where_only_some_workspaces_could_not_be_read(tmp_path: Path) -> None:
+    agents = [make_agent(name, workspace=tmp_path / name) for name in ("coo", "dev", "ops")]
+    for name in ("coo", "ops"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "TODO.md").write_text("- [ ] one\n")
+    (tmp_path / "ops" / "TODO.md").write_bytes(b"\xff\xfe-\x00 \x00")
+    source = build({}, make_roster(*agents, path=tmp_path / "agents.yaml"), {})
+    report = source.read(Deadline.after(30), NOW).report
+    assert (report.status, report.agents) == (ReadStatus.PARTIAL, ("dev", "ops"))
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "ops" / "TODO.md").write_text("- [ ] one\n")
+    report = source.read(Deadline.after(30), NOW).report
+    assert (report.status, report.agents) == (ReadStatus.COMPLETE, ())
+
+
 def test_S4_at_the_deadline_what_was_read_is_kept_and_the_rest_is_named(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from heartbeat.action import Operation, signature
-from heartbeat.beat import Peers, Tick, tick
+from heartbeat.beat import Tick, tick
 from heartbeat.deadline import Deadline
 from heartbeat.instants import not_after
 from heartbeat.memory import EVERYBODY, Ending, Hold, Pause, Stage, Step, StepOutcome
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Operator, Roster
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import UNFINISHED, Entry, EntryKind

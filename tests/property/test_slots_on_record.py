@@ -156,7 +156,7 @@ class Life:
 
 
 def _peers(world: ScriptedWorld) -> Any:
-    from heartbeat.beat import Peers
+    from heartbeat.peers import Peers
 
     return Peers(world.source, world.writer, lambda *arguments: None, lambda seconds: None)  # type: ignore[arg-type, return-value]
 

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heartbeat.beat import Beat, Peers, Tick, tick
+from heartbeat.beat import Beat, Tick, tick
 from heartbeat.deadline import Deadline
 from heartbeat.memory import Incident
+from heartbeat.peers import Peers
 from heartbeat.roster.load import load_roster
 from heartbeat.roster.model import Roster
 from heartbeat.store.opening import open_store

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from heartbeat.memory import Stage
-from heartbeat.systems.base import Deadline
+from heartbeat.systems.base import Deadline, Hearing
 from heartbeat.task import Presence
 from tests.real.gateway import RealGateway
 from tests.real.install import install_openclaw
@@ -79,6 +79,12 @@ def test_B4_a_persons_word_is_told_from_a_programs_turn_in_one_and_the_same_sess
     say(gateway, main)
     said = presence(gateway)
     assert just_now(said[main].talked_at, since)
+    for transport in ("gateway", "cli"):
+        source = open_source(transport, gateway.environment)
+        assert isinstance(source, Hearing)
+        (heard,) = source.hear(["coo"], Deadline.after(60.0), datetime.now(UTC))
+        assert (heard.id, heard.talked_at) == (main, said[main].talked_at), "asked anew, without the cards"
+    assert len(gateway.call("chat.history", {"sessionKey": main, "limit": 1000, "maxChars": 100})["messages"]) > 0
     assert {key: each.talked_at for key, each in said.items() if key != main} == {other: None, ours: None}
 
     take_turn(gateway, "coo", main)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from heartbeat.beat import Peers
 from heartbeat.deadline import Deadline
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Roster
 from heartbeat.systems.base import TransportError
 from heartbeat.systems.writing import Look, Written

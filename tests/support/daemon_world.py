@@ -14,14 +14,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heartbeat.beat import Peers, Tick
+from heartbeat.attempt import Uptime
+from heartbeat.beat import Tick
 from heartbeat.daemon.clocks import Look
-from heartbeat.daemon.loop import Daemon, Loaded, Surroundings
+from heartbeat.daemon.loop import Daemon
 from heartbeat.daemon.roster_file import Signature
 from heartbeat.daemon.supervisor import Supervisor
+from heartbeat.daemon.surroundings import Loaded, Surroundings
 from heartbeat.deadline import Deadline
 from heartbeat.errors import HeartbeatError
 from heartbeat.notify.channels.base import Channel, ChannelError, Failure
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Roster
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import Store
@@ -202,7 +205,13 @@ class Stage:
 
     def daemon(self, *names: str) -> Daemon:
         """A daemon that is about to run."""
-        peers = Peers(self.world.source, self.world.writer, self._channel, self._pause)
+        peers = Peers(
+            self.world.source,
+            self.world.writer,
+            self._channel,
+            self._pause,
+            uptime=lambda: Uptime("this boot", self.machine.awake),
+        )
         around = Surroundings(
             look=self.machine.look,
             orders=self.machine,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, LetterState, Life, Outcome, Usage
+from heartbeat.attempt import Attempt, Cause, DeadLetter, Engine, LetterState, Life, Outcome, Stopwatch, Uptime, Usage
 from heartbeat.breaker import Breaker, State
 from heartbeat.memory import (
     EVERYBODY,
@@ -151,6 +151,7 @@ ATTEMPT = Attempt(
     spawned_at=NOW + timedelta(seconds=1, microseconds=7),
     accepted_at=NOW + timedelta(seconds=2),
     deadline=NOW + 10 * MINUTE,
+    stopwatch=Stopwatch(Uptime("8d1c0f", 86_400.25), 1.5),
     error="第一次没有连上",
 )
 BREAKER = Breaker(

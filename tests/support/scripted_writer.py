@@ -7,7 +7,7 @@ write did. A `ScriptedWorld` puts several of them in the place of the real ones:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -84,6 +84,10 @@ class ScriptedSystem:
         self.reads = 0
         self.shared = False
         """Whether one read may serve other beats (rule S5)."""
+        self.heard: list[frozenset[str]] = []
+        """The agents that it was asked about anew, a set for each question (rule B4)."""
+        self.deaf: Exception | None = None
+        """While set, it cannot be asked that."""
         self.failure: TransportError | None = None
         """While set, nothing of it can be read or written."""
         self.meanwhile: Callable[[], object] | None = None
@@ -141,6 +145,12 @@ class ScriptedSystem:
 
     def probe(self, deadline: Deadline) -> tuple[Probe, ...]:
         return (Probe("scripted", ok=self.failure is None, configured=True, seconds=0.0),)
+
+    def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+        self.heard.append(frozenset(agents))
+        if self.deaf is not None:
+            raise self.deaf
+        return tuple(each for each in self.presence or () if each.agent in agents)
 
     # `Writer`.
 

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heartbeat.beat import Peers, Tick, tick
+from heartbeat.beat import Tick, tick
 from heartbeat.deadline import Deadline
 from heartbeat.memory import Incident
 from heartbeat.notify.channels.base import Channel
 from heartbeat.observation import Observation, observe
+from heartbeat.peers import Peers
 from heartbeat.roster.model import Agent, Operator, Roster
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import Entry, EntryKind, Store
@@ -48,6 +49,8 @@ class Team:
     postbox: Postbox = field(default_factory=Postbox)
     extra: Mapping[str, Any] = field(default_factory=dict)
     escalation: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = True
+    """Whether every beat reads everything anew; else beats share what was read (rule S5)."""
 
     @property
     def roster(self) -> Roster:
@@ -77,10 +80,10 @@ class Team:
             roster.chosen(names or tuple(roster.agents)),
             {},
             self.store,
-            SnapshotCache(self.folder / "snapshots", read_only=True),
+            SnapshotCache(self.folder / "snapshots", read_only=self.fresh),
             self.folder,
             clock=lambda: self.now,
-            fresh=True,
+            fresh=self.fresh,
             only_due=only_due,
             peers=self.peers,
             deadline=Deadline.after(60),

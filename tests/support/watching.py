@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -71,6 +72,7 @@ class Den:
     operator: tuple[str, ...] = ("ops",)
     looks: int = 0
     state_name: str = "state"
+    stopwatch: Callable[[], float] = time.monotonic
 
     @property
     def state(self) -> Path:
@@ -104,6 +106,7 @@ class Den:
             clock=lambda: self.now,
             open_channel=self._open,
             author=lambda pid, host, at: self.doing,
+            stopwatch=self.stopwatch,
         )
 
     @property

@@ -122,6 +122,7 @@ FULL_REPORT = SourceReport(
     findings=(Finding("clock-skew", "ahead", (Ref("multica", "i-1"),)),),
     unknown_ids=("i-9",),
     tried=(Attempt("cli", FailureKind.TIMEOUT, "hangs", "kill it"),),
+    agents=("coo",),
 )
 
 

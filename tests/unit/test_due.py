@@ -14,19 +14,22 @@ from hypothesis import strategies as st
 
 from heartbeat.beat import Tick
 from heartbeat.memory import Miss, MissReason
-from heartbeat.policy import anchor_of
+from heartbeat.policy import Policy, anchor_of
 from heartbeat.record import record_beats, record_failure
 from heartbeat.roster.model import Agent
 from heartbeat.schedule.due import due, is_due, next_due, passed_over
-from heartbeat.schedule.slots import Span, current_slot, next_slot
+from heartbeat.schedule.slots import Span, by_rhythm, current_slot, next_slot, rhythm_text
 from heartbeat.store.locks import try_exclusive
 from heartbeat.store.memory import MemoryStore
 from heartbeat.store.port import Receipt
+from tests.support.daemon_world import TroubledStore
 from tests.support.rosters import make_agent, make_roster
 from tests.support.scripted_writer import ScriptedSystem, ScriptedWorld
 from tests.support.team import Team
 
-MINUTE, SECOND, TICK = timedelta(minutes=1), timedelta(seconds=1), timedelta(microseconds=1)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+TICK = timedelta(microseconds=1)
+COALESCED = MissReason.COALESCED
 EVERY = 10 * MINUTE
 ANCHOR = 6 * MINUTE
 SLOT = datetime(2026, 11, 21, 4, 6, tzinfo=UTC)
@@ -153,6 +156,7 @@ class Record:
         self.count += 1
         slot = current_slot(self.agent.policy, ZONE, started)
         receipt = Receipt(f"r{self.count}", self.agent.id, slot, started, started + took, "done", False)
+        receipt = replace(receipt, rhythm=rhythm_text(self.agent.policy, ZONE))
         roster = make_roster(self.agent, timezone=ZONE)
         hung = {} if stuck is None else {self.agent.id: stuck}
         (kept,) = record_beats(self.store, roster, [receipt], {}, started + took, hung)
@@ -166,8 +170,16 @@ class Record:
 
 def test_B2_the_first_beat_answers_its_slot_and_has_missed_nothing() -> None:
     record = Record()
-    assert record.beat(SLOT + 3 * MINUTE).late == 3 * MINUTE
+    assert record.beat(SLOT + 3 * MINUTE).slot == SLOT
     assert record.misses() == []
+
+
+def test_B2_the_first_beat_is_not_late_for_a_slot_from_before_anybody_beat_here() -> None:
+    record = Record()
+    first = record.beat(SLOT + 9 * MINUTE)
+    assert (first.first, first.late) == (True, None)
+    second = record.beat(SLOT + EVERY + MINUTE)
+    assert (second.first, second.late) == (False, MINUTE)
 
 
 def test_I6_a_second_beat_in_a_slot_answers_none() -> None:
@@ -233,6 +245,80 @@ def test_B6_a_clock_that_ran_ahead_and_came_back_leaves_every_slot_on_record_onc
     assert record.misses() == between, "what was called missed already is not called so twice"
 
 
+def test_B2_slots_between_those_that_were_answered_while_the_clock_ran_ahead_by_another_rhythm_are_missed() -> None:
+    record = Record(replace(COO, policy=replace(POLICY, every=HOUR, anchor=timedelta(0))))
+    midnight = datetime(2026, 11, 21, tzinfo=UTC)
+    for hour in (24 + 4, 24 + 5, 24 + 6, 24 + 7, 7, 8):
+        record.beat(midnight + hour * HOUR)
+    assert record.misses() == []
+    record.agent = replace(COO, policy=replace(POLICY, every=45 * MINUTE, anchor=15 * MINUTE))
+    for quarters in range(37, 116, 3):
+        assert record.beat(midnight + quarters * 15 * MINUTE) == record.store.last_receipt("coo")
+    record.beat(midnight + timedelta(hours=24 + 7, minutes=55))
+    assert record.misses() == [
+        (midnight + timedelta(hours=24 + 5, minutes=30), midnight + timedelta(hours=24 + 6, minutes=15), 2, COALESCED)
+    ], "seven o'clock was answered the day before, and tells nothing of what came before it"
+
+
+def test_B2_a_slot_that_was_answered_while_the_clock_ran_ahead_is_not_counted_among_those_missed_around_it() -> None:
+    record = Record()
+    record.beat(SLOT + 3 * EVERY)
+    record.beat(SLOT)
+    late = record.beat(SLOT + 6 * EVERY)
+    assert late.slot == SLOT + 6 * EVERY
+    assert record.misses() == [(SLOT + EVERY, SLOT + 5 * EVERY, 4, COALESCED)]
+
+
+def test_B2_a_beat_whose_slot_was_answered_while_the_clock_ran_ahead_tells_what_passed_before_it() -> None:
+    record = Record()
+    record.beat(SLOT + 3 * EVERY)
+    record.beat(SLOT)
+    again = record.beat(SLOT + 3 * EVERY + MINUTE)
+    assert (again.slot, again.late) == (None, None)
+    assert record.misses() == [(SLOT + EVERY, SLOT + 2 * EVERY, 2, COALESCED)]
+
+
+RHYTHMS = ((10, 0), (10, 6), (15, 0), (45, 15), (60, 0))
+"""`every` and anchor, in minutes."""
+
+
+@given(st.lists(st.tuples(st.integers(-600, 300), st.sampled_from(RHYTHMS)), min_size=2, max_size=12))
+def test_I6_however_clock_and_rhythm_are_changed_no_slot_passes_without_a_record_and_none_is_answered_twice(
+    steps: list[tuple[int, tuple[int, int]]],
+) -> None:
+    record, before = Record(), SLOT
+    record.beat(before)
+    for step, (every, anchor) in steps:
+        now, policy = before + step * MINUTE, replace(POLICY, every=every * MINUTE, anchor=anchor * MINUTE)
+        unknown = {slot for slot in passed(policy, before, now) if not is_on_record(record, slot)}
+        same, noted = record.agent.policy == policy, sum(count for _, _, count, _ in record.misses())
+        record.agent = replace(COO, policy=policy)
+        record.beat(now)
+        answered = [receipt.slot for receipt in record.store.receipts() if receipt.slot is not None]
+        assert len(answered) == len(set(answered))
+        newly = sum(count for _, _, count, _ in record.misses()) - noted
+        if same:
+            assert all(is_on_record(record, slot) for slot in passed(policy, before, now))
+            assert newly == len(unknown)
+        else:
+            assert newly <= len(unknown)
+        before = now
+
+
+def passed(policy: Policy, before: datetime, now: datetime) -> list[datetime]:
+    """The slots between two beats, one by one."""
+    slots, slot = [], current_slot(policy, ZONE, now) - policy.every
+    while slot > before:
+        slots.append(slot)
+        slot -= policy.every
+    return slots
+
+
+def is_on_record(record: Record, slot: datetime) -> bool:
+    missed = any(miss.first <= slot <= miss.last for miss in record.store.misses())
+    return missed or record.store.slot_taken("coo", slot)
+
+
 def test_B2_a_change_of_the_rhythm_misses_what_the_new_one_names() -> None:
     record = Record()
     record.beat(SLOT)
@@ -247,6 +333,45 @@ def test_B2_a_change_of_the_rhythm_misses_what_the_new_one_names() -> None:
         datetime(2026, 11, 22, 9, tzinfo=UTC),
         2,
     )
+
+
+def test_B2_a_quicker_rhythm_has_missed_nothing_from_before_it_was_set() -> None:
+    record = Record(replace(COO, policy=replace(POLICY, every=24 * HOUR, anchor=4 * HOUR)))
+    record.beat(datetime(2026, 11, 21, 4, 0, 2, tzinfo=UTC))
+    record.agent = COO
+    assert record.beat(SLOT + 12 * HOUR).slot == SLOT + 12 * HOUR
+    assert record.misses() == []
+    record.beat(SLOT + 12 * HOUR + 2 * EVERY)
+    assert [each[2] for each in record.misses()] == [1], "from now on by the new one"
+
+
+def test_B2_a_slower_rhythm_has_missed_nothing_that_only_the_quicker_one_named() -> None:
+    record = Record()
+    record.beat(SLOT)
+    record.agent = replace(COO, policy=replace(POLICY, cron="0 9 * * *", anchor=timedelta(0)))
+    record.beat(datetime(2026, 11, 21, 9, 0, 1, tzinfo=UTC))
+    assert record.misses() == []
+
+
+def test_B2_from_the_first_slot_on_that_the_earlier_rhythm_missed_the_new_one_counts() -> None:
+    record = Record(replace(COO, policy=replace(POLICY, every=HOUR)))
+    record.beat(SLOT)
+    record.agent = COO
+    record.beat(SLOT + 3 * HOUR + MINUTE)
+    assert record.misses()[0][:3] == (SLOT + HOUR, SLOT + 3 * HOUR - EVERY, 12)
+
+
+@pytest.mark.parametrize("text", ["", "every 0 0", "every x 1", "cron Nowhere/Land * * * * *", "cron UTC 1 2", "?"])
+def test_a_rhythm_that_cannot_be_read_is_the_present_one(text: str) -> None:
+    assert by_rhythm(text, POLICY, ZONE) == (POLICY, ZONE)
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, cron="*/7 8-20 * * 1-5", anchor=timedelta(0))])
+def test_a_rhythm_is_read_as_it_was_written(policy: Policy) -> None:
+    other = replace(POLICY, every=3 * MINUTE, anchor=MINUTE)
+    now = SLOT + timedelta(days=3, seconds=17)
+    read, zone = by_rhythm(rhythm_text(policy, "Asia/Shanghai"), other, ZONE)
+    assert current_slot(read, zone, now) == current_slot(policy, "Asia/Shanghai", now)
 
 
 def test_B2_what_passed_is_known_although_no_receipt_with_a_slot_is_left() -> None:
@@ -273,7 +398,56 @@ def test_B2_a_beat_that_failed_answers_its_slot_and_tells_what_passed_before() -
     assert again.slot is None
 
 
+@pytest.mark.parametrize(
+    ("error", "ender"), [(SystemExit(143), "SIGTERM"), (SystemExit(129), "SIGHUP"), (KeyboardInterrupt(), "Ctrl-C")]
+)
+def test_B2_a_beat_that_was_ended_from_outside_leaves_its_slot_open(error: BaseException, ender: str) -> None:
+    record, roster = Record(), make_roster(COO, timezone=ZONE)
+    record.beat(SLOT)
+    started = SLOT + 2 * EVERY + MINUTE
+    record_failure(record.store, roster, [COO], started, started + SECOND, error)
+    last = record.store.last_receipt("coo")
+    assert last is not None
+    assert (last.slot, last.outcome, last.degraded, last.level) == (None, "interrupted", True, "")
+    assert last.reasons == (f"ended by {ender} before it was done; the next beat takes its place",)
+    assert record.misses() == []
+    assert is_due(POLICY, ZONE, record.store.last_beats()["coo"].started_at, started + MINUTE)
+    answer = record.beat(started + MINUTE)
+    assert (answer.slot, answer.late) == (SLOT + 2 * EVERY, 2 * MINUTE)
+    assert record.misses() == [(SLOT + EVERY, SLOT + EVERY, 1, MissReason.COALESCED)]
+    assert not is_due(POLICY, ZONE, record.store.last_beats()["coo"].started_at, started + 2 * MINUTE)
+
+
+def test_I6_a_beat_that_is_ended_time_and_again_is_tried_again_and_answers_once() -> None:
+    record, roster = Record(), make_roster(COO, timezone=ZONE)
+    for minute in range(5):
+        started = SLOT + minute * MINUTE
+        assert "coo" not in record.store.last_beats()
+        record_failure(record.store, roster, [COO], started, started + SECOND, SystemExit(143))
+    assert record.beat(SLOT + 6 * MINUTE).first
+    assert [each.slot for each in record.store.receipts("coo")] == [SLOT, *[None] * 5]
+
+
 # Beats.
+
+
+def test_B2_the_tick_after_one_that_was_ended_answers_its_slot(tmp_path: Path) -> None:
+    board = ScriptedSystem(name="workboard")
+    team = Team(ScriptedWorld(board), tmp_path, agents=(COO,), now=SLOT)
+    kept = team.store
+
+    def ended(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "remember_links":
+            raise SystemExit(143)
+
+    team.store = TroubledStore(kept, ended)  # type: ignore[assignment]
+    with pytest.raises(SystemExit):
+        team.tick(only_due=True)
+    team.store = kept
+    team.pass_time(MINUTE)
+    assert [beat.receipt and beat.receipt.slot for beat in team.tick(only_due=True).beats] == [SLOT]
+    assert team.tick(only_due=True).beats == ()
+    assert [each.outcome for each in kept.receipts()] == ["done", "interrupted"]
 
 
 def test_B2_only_those_whose_slot_has_come_beat_and_nothing_is_read_where_that_is_nobody(tmp_path: Path) -> None:
@@ -332,7 +506,7 @@ def test_B2_whoever_another_tick_has_served_meanwhile_is_not_served_again(tmp_pa
     team = Team(ScriptedWorld(board), tmp_path, agents=(COO, dev), now=SLOT)
     other = Team(ScriptedWorld(ScriptedSystem(name="workboard")), tmp_path / "other", (COO,), SLOT, store=team.store)
     asked, free = [], []
-    last, read = team.store.last_receipts, board.read
+    last, read = team.store.last_beats, board.read
 
     def overtaken() -> object:
         asked.append(1)
@@ -346,7 +520,7 @@ def test_B2_whoever_another_tick_has_served_meanwhile_is_not_served_again(tmp_pa
                 free.append(lock.held)
         return read(*arguments)
 
-    team.store.last_receipts = overtaken  # type: ignore[method-assign, assignment]
+    team.store.last_beats = overtaken  # type: ignore[method-assign, assignment]
     board.read = looking  # type: ignore[method-assign]
     tick = team.tick(only_due=True)
     assert [beat.agent.id for beat in tick.beats] == ["dev"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -18,6 +18,7 @@ from heartbeat.watch.flips import (
     Trouble,
     agent_key,
     agent_of,
+    awake,
     turn,
     without_memory,
 )
@@ -53,6 +54,16 @@ class Ear:
             self.look(now)
             now += MINUTE
         return self
+
+
+def test_B6_a_look_that_took_long_is_no_gap_and_one_that_did_not_is() -> None:
+    took, gap = timedelta(seconds=70), AWAKE_WITHIN + timedelta(seconds=70)
+    slow = Alarms({}, {}, BEGIN, BEGIN - DAY, took)
+    assert awake(slow, BEGIN + gap) == BEGIN - DAY
+    assert awake(slow, BEGIN + gap + TICK) == BEGIN + gap + TICK
+    assert awake(replace(slow, took=timedelta(0)), BEGIN + gap) == BEGIN + gap
+    assert awake(replace(slow, took=-took), BEGIN + AWAKE_WITHIN) == BEGIN - DAY
+    assert awake(slow, BEGIN - TICK) == BEGIN - TICK, "a clock that was set back"
 
 
 def down(since: datetime = BEGIN - GRACE, tell_at: datetime | None = BEGIN) -> Trouble:

@@ -44,7 +44,7 @@ def test_X5_a_rehearsal_counts_those_whom_it_would_have_started_before(tmp_path:
     group = team(tmp_path, card("c1", "a"), card("c2", "b"), limits={"running": 1})
     told = lines(group)
     assert told["a"] == "dispatch: would start c1 with native"
-    assert told["b"].startswith("dispatch: nothing would be started: limit, 1 turns are running")
+    assert told["b"].startswith("dispatch: nothing would be started: limit, 1 turn is running")
 
 
 def test_what_cannot_be_claimed_would_not_be_started(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from heartbeat.instants import CLOCK_SKEW, to_text
 from heartbeat.memory import Pause
 from heartbeat.store.port import Receipt
-from heartbeat.watch.health import Expected, Health, Record, Status, first_due, health, reason
-from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, member, receipt, without_anchor
+from heartbeat.watch.health import RECENT, Expected, Health, Record, Status, first_due, health, reason
+from heartbeat.watch.records import read
+from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, Den, member, receipt, without_anchor
 
 TICK = timedelta(microseconds=1)
 AGENT = without_anchor(member("coo"))
@@ -191,3 +193,17 @@ def test_a_paused_agent_is_expected_to_beat_all_the_same() -> None:
     pause = Pause("coo", BEGIN, None, "holiday")
     found = stands(NEXT + GRACE, beat(), pause=pause, missed=3)
     assert (found.status, found.pause, found.missed) == (Status.DOWN, pause, 3)
+
+
+def test_B2_a_beat_that_was_ended_from_outside_is_neither_a_failure_nor_a_beat(tmp_path: Path) -> None:
+    """However often: it is waited for as if it had not begun."""
+    den = Den(tmp_path, agents=(AGENT,))
+    den.beat("coo")
+    for _ in range(RECENT + 2):
+        den.now += MINUTE
+        den.beat("coo", outcome="interrupted", degraded=True, slot=None, sources=())
+    found = health(EXPECTED, read(den.state, ["coo"], den.now).record("coo"), den.now)
+    assert (found.status, found.failures) == (Status.LATE, 0)
+    assert found.last is not None
+    assert (found.last.outcome, found.unanswered) == ("done", NEXT)
+    assert health(EXPECTED, read(den.state, ["coo"], NEXT).record("coo"), NEXT + GRACE).status is Status.DOWN

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartbeat.instants import CLOCK_SKEW, format_duration, not_after, parse_duration, parse_instant, to_text
+from heartbeat.instants import (
+    CLOCK_SKEW,
+    exact_duration,
+    format_duration,
+    not_after,
+    parse_duration,
+    parse_instant,
+    to_text,
+)
 
 MOMENT = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 SECONDS = 1795233600
@@ -265,3 +273,25 @@ def test_what_is_shown_is_never_more_than_it_is(duration: timedelta) -> None:
     shown = parse_duration(format_duration(duration))
     assert shown <= duration + timedelta(milliseconds=500)
     assert shown > duration * 0.5
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(seconds=90), "1m30s"),
+        (timedelta(minutes=90), "1h30m"),
+        (timedelta(days=1, hours=2, minutes=3, seconds=4), "1d2h3m4s"),
+        (timedelta(days=90), "90d"),
+        (timedelta(seconds=1, milliseconds=500), "1.5s"),
+        (timedelta(milliseconds=50), "0.05s"),
+        (-timedelta(seconds=61), "-1m1s"),
+    ],
+)
+def test_a_duration_that_was_set_is_shown_to_its_last_digit(duration: timedelta, text: str) -> None:
+    assert exact_duration(duration) == text
+
+
+@given(st.timedeltas(timedelta(microseconds=1), timedelta(days=3000)))
+def test_what_is_shown_of_a_setting_reads_back_as_itself(duration: timedelta) -> None:
+    assert abs(parse_duration(exact_duration(duration)) - duration) <= timedelta(microseconds=1)

@@ -285,10 +285,24 @@ def test_B4_a_message_that_does_not_say_that_a_program_sent_it_is_a_persons(said
 
 def test_B4_what_the_history_does_not_reach_back_to_counts_as_a_person(sessions: FakeSessions) -> None:
     sessions.talk("agent:coo:main", NOW_MS - 30 * MINUTE)
-    for number in range(60):
+    for number in range(600):
         sessions.turn("agent:coo:main", NOW_MS - 5 * MINUTE + number)
-    told, _ = heard(sessions)
-    assert told == {"agent:coo:main": NOW - timedelta(minutes=5) + timedelta(milliseconds=59)}
+    told, asked = heard(sessions)
+    assert told == {"agent:coo:main": NOW - timedelta(minutes=5) + timedelta(milliseconds=599)}
+    assert asked == ["agent:coo:main"] * 3, "as far back as a Gateway gives, and no further"
+
+
+@pytest.mark.parametrize(("turns", "asked"), [(24, 1), (60, 2), (400, 3)])
+def test_B4_however_much_programs_have_said_since_a_person_is_found_and_nobody_is_taken_for_one(
+    sessions: FakeSessions, turns: int, asked: int
+) -> None:
+    for key, spoken in (("agent:coo:main", 9), ("agent:architect:main", 30)):
+        sessions.talk(key, NOW_MS - spoken * MINUTE)
+        for number in range(turns):
+            sessions.turn(key, NOW_MS - 5 * MINUTE + number)
+    told, questions = heard(sessions)
+    assert told == {"agent:coo:main": NOW - timedelta(minutes=9)}
+    assert len(questions) == 2 * asked
 
 
 def test_B4_a_word_to_a_running_turn_is_a_word_and_a_programs_that_was_cut_off_is_none(sessions: FakeSessions) -> None:

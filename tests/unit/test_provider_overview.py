@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,18 @@ from heartbeat.attempt import Attempt, Cause, Engine, Outcome
 from heartbeat.breaker import Breaker, State
 from heartbeat.instants import to_text
 from heartbeat.provider import MULTICA_NATIVE, NATIVE, Failover, Provider, Strategy
-from heartbeat.report.providers import Overview, Standing, ended_told, explained, limits_told, overview, state_told
+from heartbeat.report.providers import (
+    Overview,
+    Shut,
+    Standing,
+    ended_told,
+    explained,
+    last_told,
+    limits_told,
+    overview,
+    shut_for,
+    state_told,
+)
 from tests.support.items import NOW
 from tests.support.receipts import attempt, over
 
@@ -56,10 +67,15 @@ def test_what_stands_behind_the_state_is_told_with_times_and_without_foreign_tex
     assert told == (f"nobody asks it until {to_text(NOW + 5 * MINUTE)}, then one turn tries it; it has opened once")
     twice = replace(OPEN, openings=2, state=State.HALF_OPEN, until=None, probe="hb-1", probe_at=NOW)
     assert explained(standing(twice), MANAGED.rules, to_text) == (
-        "it was open (2 times in a row), and hb-1 tries it: that decides whether it is asked again",
+        f"half-open since {to_text(NOW)}: it was open (2 times in a row), and hb-1 tries it: that decides whether "
+        "it is asked again",
+    )
+    over_by_itself = explained(standing(OPEN, 6 * MINUTE), MANAGED.rules, to_text)
+    assert over_by_itself[0].startswith(
+        f"half-open since {to_text(NOW + 5 * MINUTE)}: it was open (once), and the next"
     )
     counting = replace(Breaker("first"), failures=2)
-    assert explained(standing(counting), MANAGED.rules, to_text) == ("2 failures in a row; at 3 it opens",)
+    assert explained(standing(counting), MANAGED.rules, to_text) == ("closed; 2 failures in a row, at 3 it opens",)
     assert explained(standing(Breaker("first")), MANAGED.rules, to_text) == ()
 
 
@@ -108,3 +124,68 @@ def test_multicas_own_choice_is_a_provider_where_agents_are_started_there() -> N
 @pytest.mark.parametrize(("retries", "told"), [(0, "no retry"), (1, "1 retry"), (3, "3 retries")])
 def test_how_often_and_how_long_it_is_asked(retries: int, told: str) -> None:
     assert limits_told(replace(FIRST, max_retries=retries)) == f"{told}, 30s to accept a turn, 10m for a turn"
+
+
+NATIVE_OPEN = replace(OPEN, provider="native/coo")
+
+
+def native(*breakers: Breaker, **agents: Engine) -> Overview:
+    known = {each.provider: each for each in breakers}
+    return overview(Failover(), frozenset(agents.values()), known, (), NOW, agents)
+
+
+def test_F2_who_is_next_with_native_is_asked_of_each_agents_own_breaker() -> None:
+    agents = {"coo": Engine.OPENCLAW, "architect": Engine.OPENCLAW}
+    one = native(NATIVE_OPEN, **agents)
+    assert [(each.name, each.next, each.shut) for each in one.providers] == [
+        ("native", True, ("coo",)),
+        ("native/coo", False, ()),
+    ]
+    assert state_told(one.providers[0], NOW) == "ready for 1 of 2 agents"
+    assert explained(one.providers[0], MANAGED.rules, to_text) == ("not for coo: their own breakers stand below",)
+    nobody = native(NATIVE_OPEN, replace(NATIVE_OPEN, provider="native/architect"), **agents)
+    assert not any(each.next for each in nobody.providers)
+    assert state_told(nobody.providers[0], NOW) == "shut for every agent"
+    assert nobody.next == "nobody can be asked now: native: its breaker is open for 5m"
+
+
+def test_with_multica_its_own_choice_is_next_for_those_whom_it_runs() -> None:
+    found = native(replace(OPEN, provider="multica-native/coo"), coo=Engine.MULTICA, architect=Engine.MULTICA)
+    told = {each.name: (each.next, each.shut) for each in found.providers}
+    assert told[MULTICA_NATIVE] == (True, ("coo",))
+    assert told["multica-native/coo"] == (False, ())
+
+
+def test_the_last_turn_is_told_with_its_time() -> None:
+    late, early = NOW - 18 * MINUTE, NOW - 30 * MINUTE
+    attempts = (
+        over(attempt(2, provider="first"), late, Outcome.FAILED, cause=Cause.COUNTS),
+        over(attempt(1, provider="first"), early),
+    )
+    first = next(each for each in seen(attempts=attempts).providers if each.name == "first")
+    assert last_told(first, NOW, to_text) == f"last turn: failed 18m ago, {to_text(late)}"
+    assert last_told(standing(OPEN), NOW, to_text) == ""
+
+
+@pytest.mark.parametrize(
+    ("breakers", "until"),
+    [
+        ((), None),
+        ((OPEN,), None),
+        ((OPEN, replace(OPEN, provider="second", until=NOW + 9 * MINUTE)), NOW + 5 * MINUTE),
+        ((replace(OPEN, provider="openclaw", until=NOW + 7 * MINUTE),), NOW + 7 * MINUTE),
+        ((replace(OPEN, provider="multica"),), None),
+    ],
+)
+def test_F2_nobody_can_be_asked_before_the_first_breaker_lets_a_probe_through(
+    breakers: tuple[Breaker, ...], until: datetime | None
+) -> None:
+    known = {each.provider: each for each in breakers}
+    found = shut_for("coo", Engine.OPENCLAW, MANAGED, known, NOW)
+    assert (found.until if found else None) == until
+    assert (found is None) == (until is None)
+
+
+def test_where_no_provider_is_enabled_nobody_knows_when_one_can_be_asked() -> None:
+    off = Failover(Strategy.MANAGED, (THIRD,))
+    assert shut_for("coo", Engine.OPENCLAW, off, {}, NOW) == Shut(None, ("no provider is enabled",))

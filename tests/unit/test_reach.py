@@ -11,6 +11,7 @@ import pytest
 from heartbeat.render import RenderResult, RenderState
 from heartbeat.render.managed import enclose
 from heartbeat.sinks.migrated import Migrated
+from heartbeat.sinks.notes import Note
 from heartbeat.sinks.reach import FILE, SCRATCH, Facts, Remark, remarks
 from heartbeat.sinks.scratch import ScratchResult, plan_scratch, unread, without_monitor
 from heartbeat.systems.openclaw.scratch import Monitor, Scratch
@@ -21,6 +22,7 @@ BLOCK = enclose("做事\n", agent_id="coo", template_digest="1" * 12)
 OLDER = enclose("从前\n", agent_id="coo", template_digest="0" * 12)
 EDITED = BLOCK.replace("做事", "做别的事")
 TAKEN = Migrated(Path("/state/backups/heartbeat-migration/coo-1.md"), datetime(2026, 11, 20, 8, tzinfo=UTC))
+NOTE = Note(1, Path("/state/scratches/coo.json"))
 TELLS = "每次心跳：运行 `heartbeat worklist coo`，然后照 HEARTBEAT.md 做。\n"
 RENDER = "heartbeat render coo"
 
@@ -170,6 +172,50 @@ def test_a_scratch_of_ours_alone_that_is_not_as_it_should_be() -> None:
 def test_a_scratch_that_somebody_else_wrote_is_theirs() -> None:
     assert told(scratch=scratch("- 看邮箱")) == ()
     assert codes(scratch=scratch("- 看邮箱"), agents_md="") == ["file-unread"]
+
+
+def test_a_scratch_that_heartbeat_wrote_and_somebody_rewrote_is_told_although_no_marker_is_left() -> None:
+    remark = one(scratch=scratch("- I have finished everything"), note=NOTE)
+    assert (remark.code, remark.subject, remark.serious) == ("scratch-overwritten", SCRATCH, True)
+    assert remark.message.startswith("heartbeat wrote it, and it was rewritten without our block")
+    assert remark.advice == (
+        f"`{RENDER} --sink scratch --force` (the old text is kept in the state directory); "
+        "or, if it is meant so, delete /state/scratches/coo.json"
+    )
+    others = BLOCK.replace("agent=coo", "agent=dev")
+    for damaged in (others, BLOCK.replace("heartbeat:end", "heartbeat:ende")):
+        assert codes(scratch=scratch(damaged), note=NOTE) == ["scratch-overwritten"]
+
+
+@pytest.mark.parametrize("content", [None, "", "  "])
+def test_a_scratch_that_heartbeat_wrote_and_somebody_emptied_is_told_and_nothing_is_forced(content: str | None) -> None:
+    remark = one(scratch=plan_scratch("coo", BLOCK, MONITOR, Scratch(content, 2, 262_144)), note=NOTE)
+    assert (remark.code, remark.message) == ("scratch-overwritten", "heartbeat wrote it, and it is empty now")
+    assert "--force" not in remark.advice
+
+
+@pytest.mark.parametrize("content", ["- I have finished everything", OLDER, EDITED])
+def test_who_is_served_by_the_scratch_is_not_told_to_render_a_file_that_nobody_reads(content: str) -> None:
+    for file_there in (None, file(None)):
+        (remark,) = told(scratch=scratch(content), note=NOTE, file=file_there, agents_md="")
+        assert remark.subject == SCRATCH
+        assert remark.advice.startswith(f"`{RENDER} --sink scratch")
+    assert "file-differs" in codes(scratch=scratch(content), note=NOTE, file=file(None)), "AGENTS.md names it"
+
+
+def test_a_scratch_that_holds_our_block_or_could_not_be_looked_at_was_not_overwritten() -> None:
+    assert told(scratch=scratch(), note=NOTE) == ()
+    assert told(scratch=unread("coo", "?", "!"), note=NOTE) == ()
+    assert told(scratch=without_monitor("coo"), note=NOTE) == (), "gone with its monitor, which is nobody's edit"
+    assert "scratch-overwritten" not in codes(scratch=scratch("- mine"), note=NOTE, file=file(None), migrated=TAKEN)
+
+
+def test_what_cannot_work_without_a_monitor_is_never_advised() -> None:
+    for known in ({"agents_md": ""}, {"agents_md": "", "file": file(None), "migrated": TAKEN}):
+        remarks_told = told(scratch=without_monitor("coo"), **known)
+        assert remarks_told
+        assert all("--sink scratch" not in remark.advice for remark in remarks_told)
+    assert "if it has one" in one(agents_md="", scratch=unread("coo", "?", "!")).advice
 
 
 def test_a_monitor_that_is_off_reads_nothing_to_anybody() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from heartbeat.errors import UsageError
 from heartbeat.roster.load import load_roster
-from heartbeat.roster.locate import find_roster, user_roster
+from heartbeat.roster.locate import find_roster, meant_roster, user_roster
 
 
 @pytest.fixture
@@ -113,3 +113,16 @@ def test_a_file_in_the_place_of_a_directory_is_simply_not_there(here: Path) -> N
     write(here / "file")
     with pytest.raises(UsageError, match="there is no roster"):
         find_roster("file/agents.yaml", {}, here)
+
+
+def test_the_path_of_a_roster_that_is_gone_is_known_all_the_same(here: Path, tmp_path: Path) -> None:
+    assert meant_roster("gone.yaml", {}, here) == here / "gone.yaml"
+    assert meant_roster("~/gone.yaml", {"HOME": str(tmp_path)}, here) == tmp_path / "gone.yaml"
+    assert meant_roster(None, {"HEARTBEAT_ROSTER": "/old/agents.yaml"}, here) == Path("/old/agents.yaml")
+    assert meant_roster("..", {}, here) == here / ".." / "agents.yaml"
+    assert meant_roster(None, {}, here) == here / "agents.yaml"
+    write(user_roster())
+    assert meant_roster(None, {}, here) == user_roster()
+    assert meant_roster(None, {}, here) == find_roster(None, {}, here)
+    with pytest.raises(UsageError, match="the roster '~gone/x'"):
+        meant_roster("~gone/x", {}, here)

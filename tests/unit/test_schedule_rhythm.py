@@ -167,6 +167,12 @@ def test_B2_minutes_are_said_where_the_change_is_a_multiple_of_them() -> None:
         ("0 9 * * 7", "Asia/Shanghai", False),
         ("0 9 1 * 1", "Asia/Shanghai", False),
         ("0 9 l * *", "Asia/Shanghai", False),
+        ("0 22-6 * * *", "Asia/Shanghai", False),
+        ("50-10/5 * * * *", "Asia/Shanghai", False),
+        ("0 9 * 11-2 *", "Asia/Shanghai", False),
+        ("0 9 * * 5-1", "Asia/Shanghai", False),
+        ("5/15 * * * *", "Asia/Shanghai", False),
+        ("5-59/15 6-22 * * 1-5", "Asia/Shanghai", True),
     ],
 )
 def test_a_cron_expression_is_given_to_cron_only_where_it_cannot_mean_anything_else(
@@ -176,6 +182,60 @@ def test_a_cron_expression_is_given_to_cron_only_where_it_cannot_mean_anything_e
     roster = offsets_of(ZoneInfo("Asia/Shanghai"), NOW)
     assert cron_fields(policy, roster, offsets_of(ZoneInfo(machine), NOW)) == (cron if kept else None)
     assert calendar(policy) is None
+
+
+SIZES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+
+
+def as_vixie(expression: str) -> tuple[frozenset[int], ...]:
+    """What Debian's cron makes of five fields (entry.c): each bit from the low end up to the high one, by steps; of a
+    range that goes round, none. Raises ValueError for what its crontab refuses."""
+    fields = []
+    for field, (low, high) in zip(expression.split(), SIZES, strict=True):
+        bits: set[int] = set()
+        for part in field.split(","):
+            bounds, slash, step = part.partition("/")
+            first, dash, last = bounds.partition("-")
+            if bounds == "*":
+                first, dash, last = str(low), "-", str(high)
+            if slash and not dash:
+                raise ValueError(f"a step behind a single number: {part}")
+            bits.update(range(int(first), int(last or first) + 1, int(step or 1)))
+        fields.append(frozenset(bits))
+    return tuple(fields)
+
+
+def parts(low: int, high: int) -> st.SearchStrategy[str]:
+    """A field as somebody may write it, ranges that go round included."""
+    value, step = st.integers(low, high), st.integers(1, high)
+    part = st.one_of(
+        st.just("*"),
+        value.map(str),
+        st.tuples(value, value).map(lambda both: f"{both[0]}-{both[1]}"),
+        st.tuples(value, value, step).map(lambda all_: f"{all_[0]}-{all_[1]}/{all_[2]}"),
+        st.tuples(st.just("*"), step).map(lambda both: f"*/{both[1]}"),
+        st.tuples(value, step).map(lambda both: f"{both[0]}/{both[1]}"),
+    )
+    return st.lists(part, min_size=1, max_size=2).map(",".join)
+
+
+@given(st.tuples(*(parts(low, high) for low, high in ((0, 59), (0, 23)))), st.sampled_from(["1-5", "5-1", "*", "0"]))
+def test_B2_what_is_handed_to_cron_fires_there_when_the_roster_means_it(day: tuple[str, str], weekday: str) -> None:
+    expression = f"{day[0]} {day[1]} * * {weekday}"
+    begin = NOW.replace(hour=0) + DAY  # a Sunday
+    end = begin + 2 * DAY
+    try:
+        policy = policy_of(15 * MINUTE, cron=expression)
+        meant = fired_by_cron(expression, "UTC", begin, end)
+    except (ValueError, KeyError):
+        return  # the roster refuses it
+    fields = cron_fields(policy, UTC_ONLY, UTC_ONLY)
+    if fields is None:
+        return
+    minutes, hours, _, _, weekdays = as_vixie(fields)
+    times = [(day, hour, minute) for day in range(2) for hour in sorted(hours) for minute in sorted(minutes)]
+    instants = {begin + day * DAY + hour * 60 * MINUTE + minute * MINUTE for day, hour, minute in times}
+    assert {each for each in instants if each.isoweekday() % 7 in weekdays} == meant
 
 
 def test_a_cron_expression_is_not_given_to_a_clock_that_changes_even_if_it_is_the_rosters() -> None:

@@ -209,7 +209,7 @@ def test_every_way_of_being_out_of_order_refuses_writes() -> None:
 def test_what_is_said_of_providers_is_checked_against_the_roster(tmp_path: Path) -> None:
     text = """\
 version: 1
-dispatch: multica
+dispatch: multika
 tasks: {}
 providers:
   nativ: [{is: down}]
@@ -220,7 +220,7 @@ providers:
   all: {is: down}
 """
     assert mistakes(tmp_path, text) == [
-        "day.yaml:2:11: dispatch: must be one of none, openclaw, not `multica`",
+        "day.yaml:2:11: dispatch: must be one of none, openclaw, multica, not `multika`; did you mean `multica`?",
         "day.yaml:5:3: there is no provider `nativ` in the roster; did you mean `native`?",
         "day.yaml:7:25: must be later than `from`",
         "day.yaml:8:7: `is` is missing",

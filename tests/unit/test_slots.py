@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -61,12 +63,17 @@ instants = anywhere | at_a_change
 zones = st.sampled_from(ZONES)
 
 
+@cache
+def policy_of(**rhythm: Any) -> Policy:
+    return make_agent(**rhythm).policy
+
+
 def by_every(every: timedelta, now: datetime, zone: str = "UTC") -> datetime:
-    return current_slot(make_agent(every=every, cron=None).policy, zone, now)
+    return current_slot(policy_of(every=every, cron=None), zone, now)
 
 
 def by_cron(cron: str, zone: str, now: datetime) -> datetime:
-    return current_slot(make_agent(cron=cron).policy, zone, now)
+    return current_slot(policy_of(cron=cron), zone, now)
 
 
 def minutes(begin: datetime, end: datetime, step: timedelta = MINUTE) -> list[datetime]:

@@ -301,7 +301,7 @@ def test_L4_a_step_that_was_decided_and_not_carried_out_is_due_when_it_is_tried_
     (entry,) = staff.store.entries(kind=EntryKind.WRITE)
     told = following(staff)
     assert (told.action, told.at) == ("recover", entry.due_at)
-    assert told.why.startswith("tried 1 times in vain: workboard: refused")
+    assert told.why.startswith("tried 1 time in vain: workboard: refused")
     (found,) = report(staff).timeouts
     assert found.step is Step.RECOVER
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heartbeat.observation import patience
 from heartbeat.schedule.launch import Launch
 from heartbeat.schedule.note import read_note
 from heartbeat.schedule.units import (
@@ -26,6 +27,7 @@ from heartbeat.schedule.units import (
     quoted,
     watchdog_units,
 )
+from heartbeat.store.locks import lease
 from tests.support.rosters import make_agent
 from tests.support.schedules import STATE, make_launch, team
 
@@ -116,9 +118,25 @@ def test_X2_what_watches_a_turn_outlives_the_beat_that_started_it() -> None:
 
 
 def test_a_beat_has_longer_than_its_own_deadline() -> None:
-    slow = team(make_agent("slow", every=timedelta(hours=2)), make_agent("quick", every=timedelta(minutes=1)))
+    slow = team(make_agent("slow", every=timedelta(minutes=20)), make_agent("quick", every=timedelta(minutes=1)))
     service, _ = due_units(LAUNCH, slow, (), Place())
-    assert read(service)["Service"]["TimeoutStartSec"] == str(3600 + 120)
+    assert read(service)["Service"]["TimeoutStartSec"] == str(600 + 120)
+    service, _ = due_units(LAUNCH, slow, ("quick",), Place())
+    assert read(service)["Service"]["TimeoutStartSec"] == str(30 + 120)
+
+
+def test_B1_a_stopped_beat_silences_nobody_for_longer_than_a_beat_may_take() -> None:
+    daily = make_agent("daily", every=timedelta(hours=24))
+    mixed = team(daily, make_agent("quick", every=timedelta(minutes=1)))
+    for service, *_ in (
+        due_units(LAUNCH, mixed, (), Place()),
+        each_units(LAUNCH, mixed, tuple(mixed.agents.values()), Place(), everybody=True),
+    ):
+        assert read(service)["Service"]["TimeoutStartSec"] == str(15 * 60 + 120)
+    deadline = patience([daily.policy])
+    assert 15 * 60 - 5 < deadline.left() <= 15 * 60
+    kept = lease(deadline).left()
+    assert kept < 15 * 60 + 120, "whoever needs its lock ends it before systemd does"
 
 
 @pytest.mark.parametrize("style", ["due", "each", "daemon"])

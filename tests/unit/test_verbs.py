@@ -18,19 +18,11 @@ from heartbeat.memory import EVERYBODY, Pause, Rounds
 from heartbeat.merge import merge
 from heartbeat.store.port import Entry, EntryState
 from heartbeat.task import CLOSED, NOBODY, Item, Link, Owner, OwnerKind, Ref, Status, Task
+from heartbeat.verbs.intents import in_order, plan_verb
 from heartbeat.verbs.permission import refusals
-from heartbeat.verbs.words import (
-    RULES,
-    WHY_LIMIT,
-    Command,
-    Situation,
-    Verb,
-    in_order,
-    latest_use,
-    next_use,
-    plan_verb,
-    stands,
-)
+from heartbeat.verbs.situation import Situation
+from heartbeat.verbs.uses import latest_use, next_use, stands
+from heartbeat.verbs.words import RULES, WHY_LIMIT, Command, Verb
 from tests.support.items import ALICE, ARCHITECT, COO, NOW, SOURCES, card, issue, line
 from tests.support.rosters import make_agent
 
