@@ -76,11 +76,12 @@ def command_text(argv: Sequence[str], log: Path) -> str:
 
     A log that cannot be opened must not keep it from starting: what it prints goes to cron's mail then. Its directory
     is made anew where somebody has removed it, but not the one above: a state that is not mounted must not begin anew
-    because of a log.
+    because of a log. With a long path there is no room for that, and the beat matters more.
     """
     into, directory = f">>{quoted(str(log))}", quoted(str(log.parent))
-    there = ("[", "-d", directory, "]", "||", "mkdir", "-m700", f"{directory};")
-    return " ".join((*there, "true", into, "&&", "exec", into, LOGGED, *map(quoted, argv)))
+    text = " ".join(("true", into, "&&", "exec", into, LOGGED, *map(quoted, argv)))
+    made = f"[ -d {directory} ] || mkdir -m700 {directory}; {text}"
+    return made if _size(made) <= LONGEST_COMMAND else text
 
 
 def is_fitting(argv: Sequence[str], log: Path) -> bool:

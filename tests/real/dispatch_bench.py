@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -280,7 +280,9 @@ class Bench:
         now = datetime.now(UTC)
         with open_store(self.state, now) as store, store.transaction():
             for attempt in store.attempts(unfinished=True):
-                assert store.advance_attempt(replace(attempt, deadline=now - timedelta(hours=1)), attempt.life)
+                assert attempt.stopwatch is not None
+                longer = replace(attempt.stopwatch, seconds=attempt.stopwatch.seconds + 3600)
+                assert store.advance_attempt(replace(attempt, stopwatch=longer), attempt.life)
             for letter in store.letters(open_only=True):
                 store.put_letter(replace(letter, due_at=now))
             for each in store.breakers().values():

@@ -20,6 +20,7 @@ from heartbeat.schedule.crontab import (
     command_text,
     find_blocks,
     is_below_assignment,
+    is_fitting,
     portions,
     quoted,
     with_block,
@@ -137,6 +138,16 @@ def test_the_block_says_what_it_is() -> None:
     ]
 
 
+def test_a_long_path_leaves_no_room_for_its_directory_and_the_beat_goes_on_all_the_same() -> None:
+    log = Path("/data") / ("d" * 200) / "log" / "beats.log"
+    argv = ["/opt/heartbeat", *["x" * 20] * 15]
+    assert not is_fitting(argv, Path("/data") / ("d" * 600) / "beats.log")
+    assert is_fitting(argv, log)
+    text = command_text(argv, log)
+    assert "mkdir" not in text
+    assert text.startswith(f"true >>{log} && exec >>{log} 2>&1; /opt/heartbeat")
+
+
 @example("/a", "due", ["everybody"], False)
 @given(
     st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1),
@@ -227,7 +238,7 @@ def test_busyboxs_shell_reads_it_alike() -> None:
 
 def test_a_line_is_as_long_as_debians_cron_takes_and_no_longer() -> None:
     def job(length: int) -> Job:
-        rest = len(command_text(("",), Path("/l"))) - 2
+        rest = len(command_text(("x" * LONGEST_COMMAND,), Path("/l"))) - LONGEST_COMMAND
         return Job("beats of coo", "* * * * *", ("x" * (length - rest),), Path("/l"))
 
     assert f" {command_text(job(LONGEST_COMMAND).argv, Path('/l'))}\n" in block_text(ID, NOTE, [job(LONGEST_COMMAND)])
