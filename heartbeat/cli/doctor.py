@@ -47,11 +47,11 @@ def doctor(
 
     session = Session(context, roster)
     if accept_loss is not None:
-        _accept(session, accept_loss)
+        _accept(session, accept_loss, json_output=json_output)
         return
 
     if adopt:
-        _adopt(session)
+        _adopt(session, json_output=json_output)
         return
 
     def open_store() -> Store:
@@ -91,21 +91,43 @@ def _under_cron(session: Session, checks: Sequence[Check], timeout: float) -> Ba
     return examine_there(start, session.roster, checks, session.state, session.environment, patience=timeout)
 
 
-def _accept(session: Session, name: str) -> None:
-    if not name.strip():
+def _accept(session: Session, name: str, *, json_output: bool) -> None:
+    from heartbeat.store.port import LogEntry
+
+    by = name.strip()
+    if not by:
         raise UsageError("--accept-loss needs the name of the person who accepts it")
-    with session.store(read_only=False) as store:
-        accepted = store.accept_tombstone(name.strip(), session.now())
-    typer.echo(f"accepted by {name.strip()}: {accepted.reason}" if accepted else "nothing was lost; nothing to accept")
+    now = session.now()
+    with session.store(read_only=False) as store, store.transaction():
+        lost = store.accept_tombstone(by, now)
+        if lost is not None:
+            store.add_log([LogEntry(now, "loss-accepted", f"accepted by {by}: {lost.reason}", details={"by": by})])
+    if json_output:
+        from heartbeat.cli import documents
+        from heartbeat.instants import to_text
+
+        known = lost and {"at": to_text(lost.at), "reason": lost.reason, "quarantined": lost.quarantined}
+        documents.write({"schema": "heartbeat.acceptance/1", "generated_at": to_text(now), "by": by, "lost": known})
+        return
+    typer.echo(f"accepted by {by}: {lost.reason}" if lost else "nothing was lost; nothing to accept")
 
 
-def _adopt(session: Session) -> None:
+def _adopt(session: Session, *, json_output: bool) -> None:
     from heartbeat.belonging import adopt
 
+    now = session.now()
     with session.store(read_only=False, adopting=True) as store:
-        before = adopt(store, session.roster, session.now())
-    told = "no other roster was at home there" if before is None else f"it was the memory of {before.path}"
-    typer.echo(f"{session.state} is the memory of {session.roster.path} from now on; {told}")
+        before = adopt(store, session.roster, now)
+    state, roster, was = str(session.state), str(session.roster.path), None if before is None else before.path
+    if json_output:
+        from heartbeat.cli import documents
+        from heartbeat.instants import to_text
+
+        told = {"schema": "heartbeat.adoption/1", "generated_at": to_text(now), "state": state, "roster": roster}
+        documents.write({**told, "was": was})
+        return
+    earlier = "no other roster was at home there" if was is None else f"it was the memory of {was}"
+    typer.echo(f"{state} is the memory of {roster} from now on; {earlier}")
 
 
 def _print_json(found: Examination, roster: str, state: str, bare: Bare | None) -> None:

@@ -78,7 +78,7 @@ def receipts_document(receipts: Iterable[Receipt], misses: Iterable[Miss], gener
 
 
 def miss_document(miss: Miss) -> Document:
-    """Slots of an agent, next to each other, that passed without a receipt."""
+    """Slots of an agent that passed without a receipt, from one beat to the next."""
     return {
         "agent": miss.agent,
         "first": to_text(miss.first),

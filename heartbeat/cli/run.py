@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -220,9 +220,9 @@ class _Kept:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._used = False
-        self._known = False
 
-    def __call__(self) -> AbstractContextManager[Store]:
+    @contextmanager
+    def __call__(self) -> Iterator[Store]:
         from heartbeat.errors import StateError
         from heartbeat.store.opening import never_used
 
@@ -231,11 +231,11 @@ class _Kept:
                 f"everything in {self._session.state} is gone, which this daemon has used until now: nobody beats",
                 advice="put the directory or a backup of it back; to go on without memory, start the daemon anew",
             )
-        if self._used and not self._known:
-            self._known = True
-            self._session.keep_known()
-        self._used = True
-        return self._session.store(read_only=False)
+        with self._session.store(read_only=False) as store:
+            if not self._used:
+                self._session.keep_known()
+            self._used = True
+            yield store
 
 
 class _Reporter:

@@ -95,6 +95,8 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("explain", "BIZ-32"),
     ],
     "heartbeat.doctor/1": [("doctor",)],
+    "heartbeat.acceptance/1": [("doctor", "--accept-loss", "ops")],
+    "heartbeat.adoption/1": [("doctor", "--adopt")],
     "heartbeat.render/1": [
         ("render", "--all", "--check", "--diff"),
         ("render", "--all", "--force"),

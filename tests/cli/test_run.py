@@ -159,8 +159,8 @@ def test_B7_a_state_directory_that_is_gone_is_no_first_run_for_a_daemon_that_has
             pass
     assert known == [True], "noted once, and not before there is anything to lose"
     shutil.rmtree(state)
-    with pytest.raises(StateError, match="is gone, which this daemon has used until now"):
-        kept()
+    with pytest.raises(StateError, match="is gone, which this daemon has used until now"), kept():
+        pass
 
 
 def test_an_empty_name_is_nobody(team: Path) -> None:
