@@ -1,13 +1,18 @@
 """Whose memory a state directory is. Two teams in one undo each other's: one answers the other's slots, and takes what
 it does not know itself for settled.
 
-A roster is known by its path as it was given, and by its team. So a release directory behind a link, several paths of
-one file, a roster that was moved or renamed, and one whose agents come and go all stay at home.
+A state is a team's. The roster that beats there first is known by its path as it was given, and by its agents. At home
+is that path, whatever it says by now, and every roster whose team is much the same: a copy, a release directory behind
+a link, a part of the team in a workspace, a file that was moved. What is known changes by the known path alone, as long
+as there is a file: otherwise a copy that beat once by hand would make a stranger of the roster that it was copied from.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import stat
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from heartbeat.errors import StateError
@@ -16,9 +21,12 @@ from heartbeat.plural import counted
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import Belonging, LogEntry, Store
 
+LATELY = timedelta(days=2)
+"""Whoever has beaten within it is one of those whose memory this is, where no roster is known yet."""
+
 
 def stranger(store: Store, roster: Roster, now: datetime) -> StateError | None:
-    """What is to be said where the state is another roster's; None where it is this one's, or nobody's yet."""
+    """What is to be said where the state is another team's; None where it is this one's, or nobody's yet."""
     known = store.belonging()
     if known is None or _is_home(known, roster):
         return None
@@ -33,13 +41,43 @@ def stranger(store: Store, roster: Roster, now: datetime) -> StateError | None:
     )
 
 
+def doubt(store: Store, roster: Roster, now: datetime) -> StateError | None:
+    """What is to be said, and no more, where it is not known whose the state is, and at least half of those who have
+    beaten there lately are not in this roster; None else.
+
+    An older heartbeat did not keep whose it was, so that two rosters may share one state since then, on purpose: to
+    refuse the second would end its beats for an upgrade.
+    """
+    if store.belonging() is not None:
+        return None
+    lately = _lately(store, now)
+    others = sorted(lately.difference(roster.agents))
+    if not others or 2 * len(others) < len(lately):
+        return None
+    return StateError(
+        f"{roster.path}: {', '.join(others)} beat in this state too, and are not in this roster: two teams in one "
+        "memory undo each other's work",
+        advice="give one of the two rosters a directory of its own (`state:`); where this one has taken the other's "
+        "place, `heartbeat doctor --adopt` says so once",
+    )
+
+
 def settle_in(store: Store, roster: Roster, now: datetime) -> None:
-    """Before a beat: this roster is at home here from now on. Raises StateError where another one is."""
+    """Before a beat: keeps whose state this is. Raises StateError where it is another team's.
+
+    Where nobody is known yet, nobody is at home as long as agents that this roster lacks have beaten there lately.
+    """
     refusal = stranger(store, roster, now)
     if refusal is not None:
         raise refusal
     known, own = store.belonging(), _as_known(roster, now)
-    if known is None or known.agents != own.agents or not _is_same_file(known, roster):
+    if known is None:
+        if _lately(store, now) <= roster.agents.keys():
+            store.note_belonging(own)
+    elif _is_same_file(known, roster):
+        if known.agents != own.agents:
+            store.note_belonging(replace(own, path=known.path))
+    elif not _is_there(Path(known.path)):
         store.note_belonging(own)
 
 
@@ -59,11 +97,19 @@ def _as_known(roster: Roster, now: datetime) -> Belonging:
     return Belonging(str(roster.path), tuple(sorted(roster.agents)), now)
 
 
+def _lately(store: Store, now: datetime) -> frozenset[str]:
+    """Who has beaten lately. A receipt from far in the future tells nothing of that."""
+    newest = store.last_receipts().items()
+    return frozenset(agent for agent, receipt in newest if abs(now - receipt.started_at) <= LATELY)
+
+
 def _is_home(known: Belonging, roster: Roster) -> bool:
-    """Whether it is the same roster as far as can be told: a path that is gone was moved, and a copy with the same
-    agents is a copy."""
-    same_team = known.agents == tuple(sorted(roster.agents))
-    return same_team or _is_same_file(known, roster) or not _is_there(Path(known.path))
+    return _is_same_team(known.agents, roster.agents) or _is_same_file(known, roster)
+
+
+def _is_same_team(known: Collection[str], own: Collection[str]) -> bool:
+    """Whether they have at least half of the smaller one in common."""
+    return 2 * len(set(known).intersection(own)) >= min(len(known), len(own))
 
 
 def _is_same_file(known: Belonging, roster: Roster) -> bool:
@@ -76,14 +122,13 @@ def _is_same_file(known: Belonging, roster: Roster) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """What may not be looked at counts as there."""
+    """Whether there is such a file. What may not be looked at counts as there."""
     try:
-        path.stat()
+        return not stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
-    return True
 
 
 def _side(instant: datetime, now: datetime) -> str:

@@ -1,14 +1,17 @@
 """Whether a person talks to somebody right now, asked anew just before that matters (rule B4).
 
 A look at all sources serves every beat for a while, and a talk begins within that while. So before an agent is nudged
-or started, the sources that know of talks are asked once more, for those few agents only and with little time.
+or started, the sources that know of talks are asked once more, for those few agents only and with little time. Where
+that is too short for all of them, whoever is about to be started is heard first, and it is nobody's lot to be last
+every time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from heartbeat.deadline import Deadline
 from heartbeat.errors import HeartbeatError
@@ -16,7 +19,7 @@ from heartbeat.observation import Observation
 from heartbeat.roster.model import Roster
 from heartbeat.store.port import LogEntry, Store
 from heartbeat.sweep import SourceBuilder
-from heartbeat.systems.base import heard
+from heartbeat.systems.base import PartlyHeardError, heard
 from heartbeat.task import Presence
 
 YOUNG = timedelta(seconds=20)
@@ -41,22 +44,28 @@ class Ear:
     _said: list[Presence] = field(default_factory=list)
     _unheard: set[str] = field(default_factory=set)
     """The sources that could not be asked."""
+    _missed: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By agent the sources that could be asked, and not about that one."""
 
-    def listened(self, observation: Observation, agents: Collection[str]) -> Observation:
+    def listened(self, observation: Observation, agents: Collection[str], first: str = "") -> Observation:
         """The observation with what persons said to these agents up to now; the same one where nothing is new.
 
-        Nobody is asked where there are no agents, or where the look itself is as young as that. Raises StateError.
+        `first` is the one that it matters most of. Nobody is asked where there are no agents, or where the look itself
+        is as young as that. Raises StateError.
         """
         for name in self._tellers(observation):
-            about = frozenset(agent for agent in agents if not self._is_young(self._asked.get((name, agent))))
+            about = {agent for agent in agents if not self._is_young(self._asked.get((name, agent)))}
             if about:
-                self._ask(observation.roster, name, about)
+                self._ask(observation.roster, name, _in_turn(about, first, self.clock()))
         scene = observation.judgement.scene
         said = tuple(each for each in self._said if each not in scene.presence)
-        if not said and self._unheard <= scene.presence_unknown:
+        if not said and self._unheard <= scene.presence_unknown and self._missed == scene.unheard:
             return observation
         scene = replace(
-            scene, presence=(*scene.presence, *said), presence_unknown=scene.presence_unknown | self._unheard
+            scene,
+            presence=(*scene.presence, *said),
+            presence_unknown=scene.presence_unknown | self._unheard,
+            unheard=dict(self._missed),
         )
         return replace(observation, judgement=replace(observation.judgement, scene=scene))
 
@@ -69,15 +78,27 @@ class Ear:
     def _is_young(self, at: datetime | None) -> bool:
         return at is not None and abs(self.clock() - at) < YOUNG
 
-    def _ask(self, roster: Roster, name: str, agents: frozenset[str]) -> None:
+    def _ask(self, roster: Roster, name: str, agents: Sequence[str]) -> None:
         now = self.clock()
         self._asked |= {(name, agent): now for agent in agents}
         try:
             source = self.build(name, roster, self.environment)
             self._said += heard(source, agents, self.deadline.at_most(_PATIENCE), now)
+        except PartlyHeardError as error:
+            self._said += error.heard
+            self._missed |= {agent: self._missed.get(agent, frozenset()) | {name} for agent in error.unheard}
+            self._tell(now, name, error.unheard, str(error))
         except Exception as error:  # noqa: BLE001 - a source of somebody else may raise anything; it is told
             self._unheard.add(name)
             told = str(error) if isinstance(error, HeartbeatError) else f"{type(error).__name__}: {error}"
-            who = ", ".join(sorted(agents))
-            message = f"whether a person is talking to {who} could not be asked anew of {name}: {told}"
-            self.store.add_log([LogEntry(now, "talk-unknown", message)])
+            self._tell(now, name, agents, told)
+
+    def _tell(self, now: datetime, name: str, agents: Iterable[str], why: str) -> None:
+        who = ", ".join(sorted(agents))
+        message = f"whether a person is talking to {who} could not be asked anew of {name}: {why}"
+        self.store.add_log([LogEntry(now, "talk-unknown", message)])
+
+
+def _in_turn(agents: Iterable[str], first: str, now: datetime) -> tuple[str, ...]:
+    """`first` before the others, and these in another order at another time."""
+    return tuple(sorted(agents, key=lambda agent: (agent != first, crc32(f"{agent} {now.timestamp()}".encode()))))

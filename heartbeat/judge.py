@@ -7,7 +7,7 @@ on; nothing is decided here about what to do (see planner.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from heartbeat.memory import Memory, Rounds
@@ -32,6 +32,8 @@ class Scene:
     read_at: Mapping[str, datetime]
     incomplete: frozenset[str]
     unknown_ids: frozenset[str] = frozenset()
+    unheard: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By agent the sources that could not tell anew, just before it mattered, who speaks with it (rule B4)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,9 @@ def install(
         refuse_as_user(as_user, system=scheduler.name == SYSTEMD_SYSTEM)
     order = _order(known, found, names, style, everybody=all_agents, beats=not watchdog_only, watchdog=watchdog)
     seen = known.every if order.beats else (found,)
-    if not beside:
-        _refuse_double(known, order, found)
+    rivals = () if beside else _refuse_double(known, order, found)
     steps = asked_changes(scheduler, order, found.pieces)
-    notes = [*too_quick(order, scheduler.name), *remarks_on_others(known, seen)]
+    notes = [*rivals, *too_quick(order, scheduler.name), *remarks_on_others(known, seen)]
     complain_of_unknown(seen)
     if not dry_run and scheduler.name == OPENCLAW:
         try_start(
@@ -276,19 +275,21 @@ def _order(
     )
 
 
-def _refuse_double(known: Schedules, order: Order, found: Installed) -> None:
-    """Raises UsageError where somebody else has these beats, and UnaskedError where that is not known."""
+def _refuse_double(known: Schedules, order: Order, found: Installed) -> Sequence[str]:
+    """Raises UsageError where somebody else has these beats, and UnaskedError where that is not known; a sentence about
+    each that is no reason to leave what stands as it is."""
     from heartbeat.cli.targets import refuse_beside_daemon
     from heartbeat.install.base import Style
     from heartbeat.install.install import added, refuse_second, refuse_unasked, who_beats
 
     if not order.beats:
-        return
+        return ()
     others = who_beats(known.every, found.target.name)
-    refuse_second(order, others, known.environment)
+    rivals = refuse_second(order, others, known.environment, found.standing)
     refuse_unasked(order, found.standing, others)
     if added(order, found.standing) and order.style is not Style.DAEMON:
         refuse_beside_daemon(known)
+    return rivals
 
 
 def _left_out(known: Schedules, found: Installed | None = None, step: Step | None = None) -> Sequence[str]:

@@ -54,7 +54,7 @@ def health(
     session = Session(context, roster)
     asked = session.roster.chosen([agent]) if agent is not None else tuple(session.roster.agents.values())
     now = session.now()
-    records = read(session.state, session.roster.agents, now)
+    records = read(session.state, session.roster.agents, now, roster=session.roster)
     team = healths_of(session, records, now)
     shown = [each for each in team if each.agent in {one.id for one in asked}]
     watching = watching_of(session) if agent is None else None
@@ -145,10 +145,13 @@ class _View:
 
         self.records = records
         self.healths = healths
+        self.team = team
         self.show = show
         # Of one agent the outbox, the sources and the watchdog are not asked about.
         whole = watching is not None
-        self.checks: tuple[Check, ...] = overall.checks(records, team, show, watching) if whole else ()
+        self.checks: tuple[Check, ...] = (
+            overall.checks(records, team, show, watching) if whole else overall.at_home(records)
+        )
         self.deep = deep
         self.rows = (*self.checks, *(deep.rows if deep else ()))
         dispatch = frozenset(agent.policy.dispatch for agent in roster.agents.values())
@@ -174,18 +177,19 @@ class _View:
         failed = list(dict.fromkeys(check.name for check in self.rows if check.level is overall.Level.FAILED))
         named = [each.agent for each in self.healths if each.status.value in ("down", "failing")]
         told = (f": {', '.join(named)}" if named else "") + (f"; failed: {', '.join(failed)}" if failed else "")
-        begun = f"never beaten yet, so that nothing is known: {overall.NOT_BEGUN}; " if self.not_begun else ""
+        begun = f"{overall.unknown_yet(self.team)}; " if self.not_begun else ""
         return f"{word}: {begun}{overall.line(self.healths)}{told}"
 
 
 def causes_of(
     agents: Collection[str], team: Sequence[Health], records: Records, show: Show
 ) -> Mapping[str, tuple[str, str]]:
-    """Why these agents may not beat, and what to do, by agent. Nothing is known of it where records cannot be read."""
+    """Why these agents may not beat, and what to do, by agent. Nothing is known of it where records cannot be read, or
+    are another team's."""
     from heartbeat.watch import causes
     from heartbeat.watch.processes import author
 
-    if records.trouble:
+    if records.trouble or records.stranger is not None:
         return {}
     return {
         each.agent: causes.told(
@@ -352,7 +356,8 @@ def _agents_table(view: _View) -> Any:
     fixed: dict[str, Any] = {"no_wrap": True}
     table = tables.grid(fixed, fixed, fixed, {"overflow": "fold"})
     for each in view.healths:
-        age = "never" if each.last is None else wording.age_of(each.last.started_at, each.at)
+        never = "not yet" if each.interrupted else "never"
+        age = never if each.last is None else wording.age_of(each.last.started_at, each.at)
         said = tables.cell(reason(each, view.show))
         notes = [*view.causes.get(each.agent, ()), *_notes(each)]
         for note in notes:

@@ -36,9 +36,7 @@ class Parsers(Mapping[str, Any]):
         return len(self._makers)
 
 
-def group_of(
-    app: typer.Typer, commands: Mapping[str, str], finish: Callable[[Any], None] = lambda parser: None
-) -> Any:
+def group_of(app: typer.Typer, commands: Mapping[str, str], finish: Callable[[Any], None] = lambda parser: None) -> Any:
     """The parser of `app`, as `typer.main.get_command` makes it, with `commands` that come as they are asked for: the
     name of each, and where in this package it stands (`module.attribute`). `finish` is given each of them, and the
     whole."""

@@ -181,18 +181,20 @@ class Session:
             yield store
 
     def _keep_out(self, store: Store, *, read_only: bool) -> None:
-        """Who only looks into another roster's state is told so once; nobody writes to it. Raises StateError."""
-        from heartbeat.belonging import stranger
+        """Who only looks into another roster's state is told so once; nobody writes to it. Raises StateError. Where it
+        is not known whose it is, it is told too, but no line each minute for a log."""
+        from heartbeat.belonging import doubt, stranger
 
         try:
             refusal = stranger(store, self.roster, self.now())
+            found = refusal or doubt(store, self.roster, self.now())
         except (UsageError, RosterError):
             return  # with HEARTBEAT_HOME there are commands that need no roster; the others say what is wrong with it
         if refusal is not None and not read_only:
             raise refusal
-        if refusal is not None and not self._told_of_stranger:
+        if found is not None and not self._told_of_stranger and (read_only or "--scheduled" not in sys.argv[1:]):
             self._told_of_stranger = True
-            complain(f"{refusal}; {refusal.advice}")
+            complain(f"{found}; {found.advice}")
 
     def keep_known(self) -> None:
         """Note outside of the state directory that scheduled beats use it, so that its loss is no first run (rule B7).

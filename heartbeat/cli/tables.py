@@ -284,6 +284,13 @@ def _in_team(load: OwnerLoad) -> bool:
     return load.known and load.owner.kind is OwnerKind.AGENT
 
 
+def _slot_of(receipt: Receipt) -> str:
+    """What a receipt says of its slot."""
+    if receipt.outcome == "interrupted":
+        return "its slot is still open"
+    return "one more in its slot" if receipt.slot is None else lateness(receipt)
+
+
 def print_receipts(out: Console, receipts: Iterable[Receipt], misses: Iterable[Miss], zone: str) -> None:
     """Receipts, newest first, and among them the slots that passed without one."""
     table = grid({}, {}, {}, {}, {"overflow": "fold"}, {"overflow": "fold"})
@@ -300,7 +307,7 @@ def print_receipts(out: Console, receipts: Iterable[Receipt], misses: Iterable[M
         told = _dispatched(receipt)
         took = (receipt.ended_at - receipt.started_at).total_seconds()
         came = f"{receipt.outcome} in {took:.1f}s"
-        late = "one more in its slot" if receipt.slot is None else lateness(receipt)
+        late = _slot_of(receipt)
         table.add_row(
             "",
             cell(receipt.id[:8]),

@@ -69,7 +69,7 @@ def situation_of(
         presence=scene.presence,
         in_use=scene.complete | scene.incomplete,
         incomplete=scene.incomplete,
-        presence_unknown=scene.presence_unknown,
+        presence_unknown=scene.presence_unknown | scene.unheard.get(agent.id, frozenset()),
         unknown_ids=scene.unknown_ids,
         failover=context.failover_for(engine_of(agent)),
         breakers=breakers_for(agent.id, store.breakers()),

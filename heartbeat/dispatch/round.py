@@ -90,18 +90,18 @@ class Round:
         return started or bool(self.collected.running or self.collected.unseen)
 
 
-Listen = Callable[[Observation, Collection[str]], Observation]
-"""What was seen, with what persons say to these agents now (rule B4)."""
+Listen = Callable[[Observation, Collection[str], str], Observation]
+"""What was seen, with what persons say to these agents now (rule B4); the last is the one to hear first."""
 
 
-def _as_seen(observation: Observation, agents: Collection[str]) -> Observation:
+def _as_seen(observation: Observation, agents: Collection[str], first: str) -> Observation:
     return observation
 
 
-def _heard(listen: Listen, agents: Collection[str], observation: Observation) -> Observation:
-    """One question is for all who may be started in this round."""
+def _heard(listen: Listen, agents: Collection[str], observation: Observation, first: str) -> Observation:
+    """One question is for all who may be started in this round; `first` is about to be."""
     policies = {name: observation.roster.agents[name].policy for name in agents}
-    return listen(observation, [name for name, policy in policies.items() if policy.dispatch in set(Engine)])
+    return listen(observation, [name for name, policy in policies.items() if policy.dispatch in set(Engine)], first)
 
 
 def play(
@@ -210,7 +210,7 @@ class _Table:
         observation: Observation,
         collected: Collected,
         touched: set[Ref],
-        listen: Callable[[Observation], Observation],
+        listen: Callable[[Observation, str], Observation],
     ) -> None:
         self._context = context
         self._listen = listen
@@ -238,7 +238,7 @@ class _Table:
         decision = decide(self.situation(agent))
         if isinstance(decision, Skip):
             return decision
-        before, self._observation = self._observation, self._listen(self._observation)
+        before, self._observation = self._observation, self._listen(self._observation, agent.id)
         return decision if self._observation is before else decide(self.situation(agent))
 
     def situation(self, agent: Agent) -> Situation:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from heartbeat.belonging import stranger
+from heartbeat.belonging import doubt, stranger
 from heartbeat.doctor.check import Check, Known, Level
 from heartbeat.doctor.paths import exists, is_directory
 from heartbeat.errors import HeartbeatError
@@ -29,6 +29,7 @@ def check_state(
     try:
         with open_store() as store:
             stone, foreign = store.tombstone(), stranger(store, roster, now)
+            unclear = doubt(store, roster, now)
             receipts = store.last_receipts()
             known.breakers = tuple(store.breakers().values())
             known.attempts = store.attempts(unfinished=True)
@@ -40,6 +41,8 @@ def check_state(
     if foreign is not None:
         known.problem = str(foreign)
         yield Check("state", "roster", Level.FAILED, str(foreign), foreign.advice)
+    if unclear is not None:
+        yield Check("state", "roster", Level.WARNING, str(unclear), unclear.advice)
     if stone is not None:
         known.lost = stone.reason
         lost = f"{stone.reason} (noticed {to_text(stone.at)}); heartbeat only observes until somebody accepts that"

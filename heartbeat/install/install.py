@@ -191,17 +191,31 @@ def refuse_unasked(order: Order, standing: Standing, others: Sequence[Elsewhere]
     )
 
 
-def refuse_second(order: Order, others: Sequence[Elsewhere], environment: Mapping[str, str] = os.environ) -> None:
+def refuse_second(
+    order: Order,
+    others: Sequence[Elsewhere],
+    environment: Mapping[str, str] = os.environ,
+    standing: Standing = NOTHING,
+) -> tuple[str, ...]:
     """Raises UsageError where beats of these agents are on schedule already, at another target or for another roster:
-    one of the two would look for nothing. Other rosters are read in this environment."""
+    one of the two would look for nothing. Other rosters are read in this environment.
+
+    What stands at the target already may be renewed beside another roster's: that is returned, in a sentence each.
+    """
     if not order.beats or order.style is Style.TURN:
-        return
+        return ()
+    notes = []
     chosen = set(order.chosen)
     for each in others:
         if each.standing is None:
             continue
         if each.roster is not None:
-            _refuse_rival(order, each, environment)
+            try:
+                _refuse_rival(order, each, environment)
+            except UsageError as rival:
+                if added(order, standing):
+                    raise
+                notes.append(f"{rival}; {rival.advice}")
             continue
         there = each.agents or each.standing.agents or tuple(order.roster.agents)
         twice = [agent for agent in there if agent in chosen]
@@ -214,6 +228,7 @@ def refuse_second(order: Order, others: Sequence[Elsewhere], environment: Mappin
             advice=f"one schedule an agent is enough: first `heartbeat cron remove{named} --target "
             f"{option_of(each.target)}`, or change that one",
         )
+    return tuple(notes)
 
 
 def _refuse_rival(order: Order, other: Elsewhere, environment: Mapping[str, str]) -> None:

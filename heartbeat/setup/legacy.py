@@ -36,6 +36,9 @@ TOLD_BY_ALL = (
 MOST = timedelta(days=3660)
 """The longest time that a roster takes."""
 
+NO_HEADING = "it has no heading `# HEARTBEAT.md - NAME(id)`, as files of this kind have"
+"""Why a text of another kind is refused."""
+
 _OTHER_ID = re.compile(r"agentId['\"]?\s*\)?\s*={1,2}\s*['\"]?(?P<id>[\w-]+)")
 _ASKED_UUID = re.compile(r"assignee(?:-id)?[\s=]+(?P<uuid>[0-9a-fA-F-]{32,36})")
 _OURS = "<!-- heartbeat:begin"
@@ -98,7 +101,7 @@ def parse(path: str, text: str) -> tuple[tuple[HandWritten, ...], tuple[Refused,
         read = _read(path, part)
         (found if isinstance(read, HandWritten) else refused).append(read)  # type: ignore[arg-type]
     if not parts:
-        refused.append(Refused(path, 1, "it has no heading `# HEARTBEAT.md - NAME(id)`, as files of this kind have"))
+        refused.append(Refused(path, 1, NO_HEADING))
     return tuple(found), tuple(refused)
 
 

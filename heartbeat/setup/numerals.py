@@ -23,6 +23,10 @@ _ABOUT = re.compile(r"(?P<head>.*[十百千万]|)(?P<low>[一二两三四五六�
 """两三 is a range, and so is 十五六."""
 _NO_ONE = re.compile(r"[每下上这那同某首整新本另任逐各]\Z")
 """What makes a word of the 一 behind it: 每一轮, 下一轮."""
+_EACH = re.compile(
+    r"每(?:一\s*(?=个?\s*(?:小时|钟头|分钟|秒|刻钟)|个半)|\s*(?=个?(?:小时|钟头)|分钟|刻钟)|一?(?=天\s*(?:[一1]次)?\W*\Z))"
+)
+"""每小时 and 每一小时 are 1 hour; 每天 is a rhythm only where nothing else follows. 每个半小时 has two meanings."""
 _QUARTERS = re.compile(rf"(?P<number>{_NUMBER})\s*刻钟")
 _AND_A_HALF = re.compile(rf"(?P<number>{_WHOLE})\s*个?半\s*个?\s*(?P<unit>{_HOURS}|天|分钟)", re.IGNORECASE)
 _HALF = re.compile(rf"(?<!\d)(?<!\d\s)半\s*个?\s*(?P<unit>{_HOURS}|分钟)", re.IGNORECASE)
@@ -33,6 +37,7 @@ def in_digits(text: str) -> str:
     """The text, in NFKC, with every counted numeral as digits. Words that only hold one (三源检查, 一次) stay."""
     text = _THOUSANDS.sub(lambda found: found.group().replace(",", ""), text)
     text = _PERCENT.sub(lambda found: f"{_number(found['number'])}%", text)
+    text = _EACH.sub("每1", text)
     text = _COUNTED.sub(_counted, text)
     text = _ROUND_NUMBER.sub(lambda found: _shown(float(found["number"][:12]) * _times(found["times"])), text)
     text = _QUARTERS.sub(lambda found: f"{_shown(15 * float(found['number'][:12]))}分钟", text)

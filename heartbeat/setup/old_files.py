@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from heartbeat.errors import UsageError
-from heartbeat.setup.legacy import HandWritten, Refused, parse
+from heartbeat.setup.legacy import NO_HEADING, HandWritten, Refused, parse
 
 DEPTH = 4
 """How many directories deep files are looked for."""
@@ -22,11 +23,20 @@ _PASSED_OVER = frozenset({"node_modules", "__pycache__", "venv"})
 _OF_A_WORKSPACE = ("AGENTS.md", "SOUL.md", "IDENTITY.md")
 """One of these lies in every workspace that OpenClaw made (contract 5)."""
 
+_UNWRITTEN = frozenset({"Cc", "Cn", "Co"})
+"""Categories of characters that no text has many of: controls, unassigned ones, private use."""
+_LAYOUT = frozenset("\t\n\r\f\v")
+_RARELY = 50
+"""One in so many characters may be of those: fonts of old editors have a few signs in the private use area."""
+_MOSTLY = 0.8
+"""The share of common letters: nearly all are, of what is written in Chinese, and up to two thirds by accident, of what
+UTF-8 looks like in GB18030."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found below a place. `others` counts Markdown files that have nothing to do with heartbeats; `notes` are
-    sentences about directories that were not looked into."""
+    """What was found below a place. `others` counts Markdown files without a heading of this kind; whatever else was
+    left out is in `refused`, with the reason. `notes` are sentences about directories that were not looked into."""
 
     files: tuple[HandWritten, ...]
     refused: tuple[Refused, ...]
@@ -52,13 +62,17 @@ def gather(place: Path) -> Gathered:
     for path in paths:
         files, not_these = _parts(path)
         is_one = not is_directory or path.stem.casefold() == "heartbeat"
-        if not files and not is_one and all(each.line == 1 for each in not_these):
+        if not is_one and [each.why for each in not_these] == [NO_HEADING]:
             others += 1
             continue
         found += [replace(each, workspace=_workspace(path, each.id)) if len(files) == 1 else each for each in files]
         refused += not_these
     if not found:
         told = [f"{each.path}:{each.line}: {each.why}" for each in refused[:10]]
+        if len(refused) > len(told):
+            told.append(f"and {len(refused) - len(told)} more")
+        if others:
+            told.append(f"{others} other Markdown file{' has' if others == 1 else 's have'} no such heading")
         message = "\n".join((f"no hand-written HEARTBEAT.md was found in {place}", *told, *walk.notes()))
         raise UsageError(message, advice="files of this kind begin with `# HEARTBEAT.md - NAME(id)`")
     return Gathered(tuple(found), tuple(refused), others, tuple(walk.notes()))
@@ -168,8 +182,8 @@ def _content(path: Path) -> bytes | str:
 
 
 def _decoded(content: bytes) -> str | None:
-    """The text. Without a mark it is UTF-8, or GB18030, as older editors in China write, where it then reads like one
-    of these files; nearly every file is some GB18030 text."""
+    """The text. Without a mark it is UTF-8, or GB18030, as older editors in China write, where it then reads like what
+    people write; nearly every file is some GB18030 text."""
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = content.decode(encoding)
@@ -178,9 +192,30 @@ def _decoded(content: bytes) -> str | None:
             text = content.decode("gb18030")
         except UnicodeDecodeError:
             return None
-        if "HEARTBEAT" not in text or "心跳" not in text:
+        if _is_damaged(content) or not _is_plausible(text):
             return None
     return None if "\0" in text else text
+
+
+def _is_damaged(content: bytes) -> bool:
+    """Whether bytes that are not quite UTF-8 were: their runs of three and four fit together more often than not, which
+    those of Chinese in GB18030 hardly ever do."""
+    beyond = [each for each in content.decode("utf-8", "replace") if each >= "\u0800"]
+    return 2 * beyond.count("\ufffd") <= len(beyond)
+
+
+def _is_plausible(text: str) -> bool:
+    """Whether what was decoded as GB18030 was written so: few characters that nobody writes, and most of the letters
+    beyond ASCII are common ones. Of bytes in another encoding most become rare ones."""
+    unwritten = sum(unicodedata.category(each) in _UNWRITTEN and each not in _LAYOUT for each in text)
+    letters = [each for each in text if not each.isascii() and each.isalpha()]
+    return unwritten * _RARELY <= len(text) and sum(map(_is_common, letters)) >= _MOSTLY * len(letters)
+
+
+def _is_common(letter: str) -> bool:
+    """Whether it is of GB 2312, which has what is written in simplified Chinese, or of the first level of Big5, which
+    has the same of traditional Chinese."""
+    return bool(letter.encode("gb2312", "ignore")) or b"\xa4" <= letter.encode("big5", "ignore")[:1] <= b"\xc6"
 
 
 def _workspace(path: Path, agent: str) -> str:

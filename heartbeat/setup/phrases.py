@@ -62,7 +62,7 @@ class _Phrase:
 
 
 def _phrase(setting: str, pattern: str, kind: str = "") -> _Phrase:
-    for word, meant in (("TIME", _TIME), ("COUNT", _COUNT), ("ROUND", _ROUND)):
+    for word, meant in (("TIME", _TIME), ("COUNT", _COUNT), ("ROUND", _ROUND), ("OFTEN", _OFTEN)):
         pattern = pattern.replace(word, meant)
     return _Phrase(setting, re.compile(pattern, re.IGNORECASE), re.compile(kind, re.IGNORECASE) if kind else None)
 
@@ -77,8 +77,12 @@ def _first_of(these: str, others: str) -> str:
     return rf"(?=(?:(?!{others}).)*?(?:{these}))"
 
 
+_SEVERAL = "两二三四五六七八九十几数多"
+_OFTEN = rf"[^,、。;|\d{_SEVERAL}]{{0,6}}(?:[2-9]|\d{{2,}}|[{_SEVERAL}]+)\s*次(?!后|失败|无|没|重试)"
+"""Behind a time: not once in it, but several times."""
+
 _PHRASES = (
-    _phrase(EVERY, r"心跳(?:触发)?(?:频率|间隔|周期)\W{0,6}(?:每隔?)?\s*TIME"),
+    _phrase(EVERY, r"心跳(?:触发)?(?:频率|间隔|周期)\W{0,6}(?:每隔?)?\s*TIME(?!OFTEN)"),
     _phrase(
         EVERY,
         r"每隔?\s*TIME(?=(?:(?:自动|定时)?(?:触发|执行|进行|做|跑|运行|唤醒|发送?))?\s*(?:(?:1|一)\s*次)?\s*的?(?:完整)?"
@@ -90,7 +94,11 @@ _PHRASES = (
     _phrase(RECOVER, _IDLE + _first_of(_RECOVERED, _SUSPECTED)),
     _phrase(SUSPECT, rf"(?:{_SUSPECTED})[^,。;|\d]{{0,8}}{_IDLE}"),
     _phrase(RECOVER, rf"(?:{_RECOVERED})[^,。;|\d]{{0,8}}{_IDLE}"),
-    _phrase(SUSPECT, r"(?:疑似超时|超时告警)(?:阈值|时间)?(?:\W{0,4}超过?)?\W{0,4}TIME"),
+    _phrase(
+        SUSPECT,
+        r"(?:疑似(?:超时|停滞)|超时告警)(?:阈值|时间)?(?:\W{0,4}超过?)?\W{0,4}TIME"
+        r"(?!\s*[以之]?后?[再就则]?(?:自动)?(?:重新|恢复|释放|重试|再))",
+    ),
     _phrase(WAIT, r"等待(?:超过)?(?:阈值|上限)\W{0,4}TIME"),
     _phrase(WAIT, r"依赖[^,、。;:|\d]{0,8}等待?(?:超过|时间)?\W{0,4}TIME(?!\s*后?\s*(?:重试|再试|重新|再))"),
     _phrase(WAIT, r"等待超过\s*TIME", r"依赖"),
@@ -271,7 +279,7 @@ def cell(text: str, setting: str, heading: str = "") -> tuple[Value, str] | None
     if unit and re.fullmatch(r"[\s*`]*\d+(?:\.\d+)?[\s*`]*", digits):
         digits = f"{digits.strip(' *`')}{unit[1]}"
     times = list(re.finditer(_TIME, digits, re.IGNORECASE))
-    if len(times) != 1 or _ALTERNATIVES.search(digits):
+    if len(times) != 1 or _ALTERNATIVES.search(digits) or re.match(_OFTEN, digits[times[0].end() :]):
         return None
     return duration(times[0]["time"]), digits[: times[0].start()] + " " + digits[times[0].end() :]
 

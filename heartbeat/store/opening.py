@@ -236,7 +236,11 @@ def _absent(path: Path) -> _Unusable | None:
         earlier = sorted(path.parent.glob(f"{path.name}.corrupt-*"))
         if not earlier and not (path.parent / MARKER).exists():
             if witness.is_known(path.parent):
-                return _Unusable(f"{path} vanished, and with it all else that scheduled beats kept in that directory")
+                note = witness.place(path.parent)
+                return _Unusable(
+                    f"{path} vanished, and with it all else that scheduled beats kept in that directory, as {note} "
+                    "tells (to begin anew on purpose, delete that file together with the directory)"
+                )
             return _Unusable("there is no state yet", lost=False)
         aside = f" ({earlier[-1].name} is still there)" if earlier else ""
         return _Unusable(f"{path} vanished{aside}")

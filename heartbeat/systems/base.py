@@ -70,6 +70,18 @@ class TransportError(HeartbeatError):
         self.retry_after = retry_after
 
 
+class PartlyHeardError(TransportError):
+    """Of some agents it could not be heard who speaks with them: `unheard`, by id. `heard` is what was, of the others
+    too."""
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, heard: tuple[Presence, ...], unheard: frozenset[str]
+    ) -> None:
+        super().__init__(kind, message)
+        self.heard = heard
+        self.unheard = unheard
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One transport that was tried or passed over, and how that ended; `kind` is None where it worked."""
@@ -203,7 +215,10 @@ class Hearing(Protocol):
     """A source that can tell anew, quickly and of a few agents, who speaks with them (rule B4). None has to."""
 
     def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
-        """The sessions of these agents in which somebody spoke lately; raises TransportError."""
+        """The sessions of these agents in which somebody spoke lately, heard in this order as far as time allows.
+
+        Raises TransportError, as a PartlyHeardError where only some of them could not be heard.
+        """
         ...
 
 

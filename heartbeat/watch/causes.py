@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from heartbeat.store.port import Receipt
-from heartbeat.watch.health import Health
+from heartbeat.watch.health import GRACE, Health, Interrupted
 from heartbeat.watch.overall import no_room
 from heartbeat.watch.processes import DAEMON, Doing, Held
 from heartbeat.watch.records import Records
@@ -34,19 +34,24 @@ class Cause(StrEnum):
     """The state's disk takes nothing: whoever beats cannot put it on record."""
     DAEMON_ENDED = "daemon_ended"
     """The daemon ended in order, and nobody has beaten since."""
+    INTERRUPTED = "interrupted"
+    """Beats are begun, and ended from outside before they are done."""
     NOBODY = "nobody"
     """Whatever started the beats does not start them any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likely:
-    """A cause with what it is known by: a process and its machine, since when nothing was heard, and where."""
+    """A cause with what it is known by: a process and its machine, since when nothing was heard, and where; of beats
+    that were ended from outside how many there were and what ended the last one."""
 
     cause: Cause
     pid: int = 0
     host: str = ""
     since: datetime | None = None
     state: str = ""
+    count: int = 0
+    by: str = ""
 
 
 Author = Callable[[Receipt], Doing]
@@ -63,11 +68,22 @@ def likely(agent: Health, team: Sequence[Health], records: Records, author: Auth
         found = _held(each, last)
         if found is not None:
             return found
-    newest = max((each.last for each in team if each.last is not None), key=_began, default=None)
+    if agent.interrupted is not None and _goes_on(agent, agent.interrupted):
+        return _broken_off(agent.interrupted)
+    newest = _latest(each.last for each in team)
+    if newest is not None and agent.unanswered is not None and newest.started_at >= agent.unanswered:
+        return Likely(Cause.ALONE, since=None if last is None else last.ended_at)
+    broken_off = max(
+        (each.interrupted for each in team if each.interrupted is not None),
+        key=lambda each: _began(each.last),
+        default=None,
+    )
+    if broken_off is not None and (newest is None or broken_off.last.started_at > newest.started_at):
+        if _goes_on(agent, broken_off):
+            return _broken_off(broken_off)
+        newest = broken_off.last
     if newest is None:
         return Likely(Cause.NOT_BEGUN, state=str(records.state))
-    if agent.unanswered is not None and newest.started_at >= agent.unanswered:
-        return Likely(Cause.ALONE, since=None if last is None else last.ended_at)
     if records.daemon_ended is not None and records.daemon_ended >= newest.ended_at:
         return Likely(Cause.DAEMON_ENDED, since=records.daemon_ended)
     match author(newest):
@@ -97,6 +113,20 @@ def _held(held: Held, last: Receipt | None) -> Likely | None:
     return Likely(Cause.ELSEWHERE, pid, host, None if last is None else last.ended_at)
 
 
+def _goes_on(agent: Health, interrupted: Interrupted) -> bool:
+    """Whether beats are still begun, as far as that can be seen: where none has been for more than an interval, it is
+    not their end that is amiss."""
+    return agent.at - interrupted.last.ended_at <= agent.interval + GRACE
+
+
+def _broken_off(interrupted: Interrupted) -> Likely:
+    return Likely(Cause.INTERRUPTED, since=interrupted.since, count=interrupted.count, by=interrupted.by)
+
+
+def _latest(receipts: Iterable[Receipt | None]) -> Receipt | None:
+    return max(filter(None, receipts), key=_began, default=None)
+
+
 def _began(receipt: Receipt) -> datetime:
     return receipt.started_at
 
@@ -104,7 +134,16 @@ def _began(receipt: Receipt) -> datetime:
 def told(found: Likely, agent: str, show: Callable[[datetime], str]) -> tuple[str, str]:
     """The cause and what to do about this agent, in English."""
     since = "" if found.since is None else f" since {show(found.since)}"
-    facts = {"pid": found.pid, "host": found.host, "since": since, "agent": agent, "state": found.state}
+    times = "once" if found.count == 1 else f"{found.count} times"
+    facts = {
+        "pid": found.pid,
+        "host": found.host,
+        "since": since,
+        "agent": agent,
+        "state": found.state,
+        "times": times,
+        "by": found.by,
+    }
     what, mend = _WORDS[found.cause]
     return what.format(**facts), mend.format(**facts)
 
@@ -139,6 +178,12 @@ _WORDS: dict[Cause, tuple[str, str]] = {
     Cause.DAEMON_ENDED: (
         "the daemon was ended in order{since} and not started again",
         "start it again: heartbeat run, or `systemctl start` of its unit",
+    ),
+    Cause.INTERRUPTED: (
+        "beats are ended before they are done: {times}{since}, the last by {by}: a time limit of the scheduler, or "
+        "the machine",
+        "give a beat more time where it is started (TimeoutStartSec of its unit, the job's own timeout, `timeout`), or "
+        "see what takes so long: heartbeat tick {agent}",
     ),
     Cause.NOBODY: (
         "no process has beaten{since}: whatever starts the beats does not start them any more",

@@ -6,6 +6,7 @@ the slot that was answered last. At the threshold counts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ SLOW = timedelta(hours=1)
 """Where beats are this far apart, one failure is enough: the next beat comes too late to tell."""
 RECENT = 8
 """Receipts of an agent that are looked at."""
+_ENDED_BY = re.compile(r"\Aended by (.+?) before it was done")
+"""What a receipt says first of a beat that was ended from outside."""
 
 
 class Status(StrEnum):
@@ -59,12 +62,33 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Beats in a row that were ended from outside, with none after them that came to its end: how many are on record,
+    since when, and the last of them."""
+
+    count: int
+    since: datetime
+    last: Receipt
+
+    @property
+    def by(self) -> str:
+        """What ended the last one: the name of a signal, as a rule."""
+        found = _ENDED_BY.match(self.last.reasons[0]) if self.last.reasons else None
+        return "something outside" if found is None else found[1]
+
+    def words(self, show: Callable[[datetime], str]) -> str:
+        times = "once" if self.count == 1 else f"{self.count} times"
+        return f"{times} since {show(self.since)}, the last by {self.by}"
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What is on record of an agent's beats.
 
-    `receipts` are the newest, newest first. `running` is since when a beat of it has been under way. `missed` counts
-    the slots of the last day that passed without a receipt and have been noted as such. `pause` is one that stands:
-    beats come all the same. `forgotten` says that memory was lost: what is not on record may have been.
+    `receipts` are the newest that say how a beat went, newest first; `interrupted` are those after them that do not,
+    for they were ended from outside. `running` is since when a beat of it has been under way. `missed` counts the slots
+    of the last day that passed without a receipt and have been noted as such. `pause` is one that stands: beats come
+    all the same. `forgotten` says that memory was lost: what is not on record may have been.
     """
 
     receipts: tuple[Receipt, ...] = ()
@@ -72,6 +96,7 @@ class Record:
     missed: int = 0
     pause: Pause | None = None
     forgotten: bool = False
+    interrupted: Interrupted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +126,7 @@ class Health:
     missed: int = 0
     pause: Pause | None = None
     forgotten: bool = False
+    interrupted: Interrupted | None = None
 
     @property
     def missing(self) -> timedelta | None:
@@ -114,7 +140,7 @@ def health(expected: Expected, record: Record, now: datetime) -> Health:
     past = [receipt for receipt in record.receipts if receipt.started_at <= now + CLOCK_SKEW]
     last = past[0] if past else None
     failed = tuple(takewhile(lambda receipt: receipt.outcome == "failed", past))
-    due_at = _due_at(expected, last)
+    due_at = _due_at(expected, last, record.interrupted)
     unanswered = due_at if due_at is not None and due_at <= now else None
     expected_by = None if due_at is None else _expected_by(expected, due_at, interval, record.running)
     return Health(
@@ -134,6 +160,7 @@ def health(expected: Expected, record: Record, now: datetime) -> Health:
         missed=record.missed,
         pause=record.pause,
         forgotten=record.forgotten,
+        interrupted=record.interrupted,
     )
 
 
@@ -144,10 +171,12 @@ def first_due(expected: Expected, since: datetime) -> datetime:
     return max(slot, since + rhythm_of(expected.policy))
 
 
-def _due_at(expected: Expected, last: Receipt | None) -> datetime | None:
+def _due_at(expected: Expected, last: Receipt | None, interrupted: Interrupted | None) -> datetime | None:
     if last is not None:
         return next_slot(expected.policy, expected.timezone, last.started_at)
-    return None if expected.since is None else first_due(expected, expected.since)
+    # Whose beats are begun is to beat: since then at the latest.
+    since = expected.since or (interrupted.since if interrupted else None)
+    return None if since is None else first_due(expected, since)
 
 
 def _expected_by(expected: Expected, due_at: datetime, interval: timedelta, running: datetime | None) -> datetime:
@@ -183,18 +212,21 @@ def reason(found: Health, show: Callable[[datetime], str]) -> str:
     """Why it stands so, in one sentence for people. `show` writes an instant."""
     match found.status:
         case Status.DOWN if found.last is None:
-            return f"{_never(found)}, and should have by {show(_by(found))}"
+            return f"{_never(found, show)}, and should have by {show(_by(found))}"
         case Status.DOWN:
-            return f"no receipt since the slot of {show(_due(found))}, for {_for(found)}{_ahead(found)}"
+            return (
+                f"no receipt{' of a whole beat' if found.interrupted else ''} since the slot of {show(_due(found))}, "
+                f"for {_for(found)}{_broken_off(found, show)}{_ahead(found)}"
+            )
         case Status.NEW:
             until = f"; its first is expected by {show(found.expected_by)}" if found.expected_by else ""
-            return f"{_never(found)}{until}"
+            return f"{_never(found, show)}{until}"
         case Status.FAILING | Status.DEGRADED if found.failures:
             beats = "its last beat" if found.failures == 1 else f"its last {found.failures} beats"
             return f"{beats} failed: {said(found.last)}"
         case Status.LATE:
             under_way = f"; a beat has been under way since {show(found.running)}" if found.running else ""
-            return f"due for {_for(found)}{under_way}{_ahead(found)}"
+            return f"due for {_for(found)}{under_way}{_broken_off(found, show)}{_ahead(found)}"
         case Status.DEGRADED:
             return f"its last beat was degraded: {said(found.last)}"
         case _:
@@ -214,9 +246,11 @@ def said(receipt: Receipt | None) -> str:
     return "; ".join(map(str, told)) or "without a reason on record"
 
 
-def _never(found: Health) -> str:
+def _never(found: Health, show: Callable[[datetime], str]) -> str:
     if found.ahead:
         return "it has not beaten since the clock was set back"
+    if found.interrupted:
+        return f"none of its beats has come to its end: ended from outside {found.interrupted.words(show)}"
     return "nothing is known of its beats, since memory was lost" if found.forgotten else "it has never beaten"
 
 
@@ -230,6 +264,10 @@ def _due(found: Health) -> datetime:
 
 def _for(found: Health) -> str:
     return format_duration(found.missing or timedelta(0))
+
+
+def _broken_off(found: Health, show: Callable[[datetime], str]) -> str:
+    return "" if found.interrupted is None else f"; ended from outside {found.interrupted.words(show)}"
 
 
 def _ahead(found: Health) -> str:

@@ -70,6 +70,7 @@ def checks(
     if records.trouble or not records.exists:
         return (*_disk(records.disk), *watchdog)
     return (
+        *at_home(records),
         *_memory(records, show),
         *(check for source in records.sources for check in _source(source, records.at, show)),
         *_turns(records),
@@ -79,6 +80,12 @@ def checks(
         *_locks(records.holders),
         *watchdog,
     )
+
+
+def at_home(records: Records) -> tuple[Check, ...]:
+    """That the state is another team's, where it is: none of this roster's beats is let in."""
+    found = records.stranger
+    return () if found is None else (Check("state", Level.FAILED, str(found), found.advice),)
 
 
 def _memory(records: Records, show: Show) -> Iterator[Check]:
@@ -185,7 +192,7 @@ def _watchdog(watching: Watching, records: Records, show: Show) -> Check:
     at, here = watching.looked_at, "for this user on this machine"
     if at is None:
         told = f"none has looked {here}: unless another one watches, nobody is told when beats stop"
-        return Check("watchdog", Level.WARNING, told, "heartbeat cron install puts one on schedule")
+        return Check("watchdog", Level.WARNING, told, "heartbeat cron show says whether one is on schedule")
     age = records.at - at
     if age > WATCHED_WITHIN:
         told = (
@@ -200,6 +207,14 @@ def _watchdog(watching: Watching, records: Records, show: Show) -> Check:
 
 NOT_BEGUN = "`heartbeat tick --all` is the first beat; `heartbeat cron install` has them come by themselves"
 """What to do where nobody has ever beaten."""
+_BEGUN = "`heartbeat receipts` says what ended them"
+
+
+def unknown_yet(healths: Iterable[Health]) -> str:
+    """Why nothing is known of a team whose first beat is to come."""
+    if any(each.interrupted for each in healths):
+        return f"no beat has come to its end yet, so that nothing is known: {_BEGUN}"
+    return f"never beaten yet, so that nothing is known: {NOT_BEGUN}"
 
 
 def not_begun(records: Records, healths: Iterable[Health]) -> bool:
@@ -216,6 +231,8 @@ def level(records: Records, *, dispatch: Collection[str]) -> Degradation:
     """
     if records.trouble:
         return unusable(records.trouble)
+    if records.stranger is not None:
+        return unusable(str(records.stranger))
     if not records.exists:
         return unusable(f"there is none in {records.state}")
     return level_of(

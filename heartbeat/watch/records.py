@@ -11,19 +11,21 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
 from heartbeat.attempt import Attempt, DeadLetter, Uptime
+from heartbeat.belonging import stranger
 from heartbeat.breaker import Breaker
 from heartbeat.dispatch.uptime import uptime
 from heartbeat.errors import StateError
 from heartbeat.instants import CLOCK_SKEW, parse_instant
 from heartbeat.memory import Memory
+from heartbeat.roster.model import Roster
 from heartbeat.store.opening import DATABASE, MARKER, open_store_read_only
 from heartbeat.store.port import UNFINISHED, EntryState, Receipt, Store, Tombstone
-from heartbeat.watch.health import RECENT, Record
+from heartbeat.watch.health import RECENT, Interrupted, Record
 from heartbeat.watch.processes import DAEMON, Held, held
 
 PATIENCE = 5.0
@@ -97,15 +99,17 @@ class Database:
 @dataclass(frozen=True, slots=True)
 class Records:
     """What the state directory told at `at`. With `trouble` nothing is known but what is not None; `advice` is what to
-    do. `exists` says whether there is a database, or something that belongs to one. `memory` is since when there has
-    been one, by the marker beside it; `daemon_ended` when a daemon ended in order last, as far as the log's newest
-    entries tell. Both are None where that is not known."""
+    do. `exists` says whether there is a database, or something that belongs to one, or word of one that is gone.
+    `memory` is since when there has been one, by the marker beside it; `daemon_ended` when a daemon ended in order
+    last, as far as the log's newest entries tell. Both are None where that is not known."""
 
     at: datetime
     state: Path
     exists: bool = False
     trouble: str = ""
     advice: str = ""
+    stranger: StateError | None = None
+    """That the state is another team's, where it was asked for a roster: none of its beats is let in."""
     lost: Tombstone | None = None
     memory: datetime | None = None
     daemon_ended: datetime | None = None
@@ -133,21 +137,29 @@ class Records:
 
 
 def read(
-    state: Path, agents: Iterable[str], now: datetime, *, patience: float = PATIENCE, beats_only: bool = False
+    state: Path,
+    agents: Iterable[str],
+    now: datetime,
+    *,
+    roster: Roster | None = None,
+    patience: float = PATIENCE,
+    beats_only: bool = False,
 ) -> Records:
     """One look; with `beats_only` neither at what beats said of sources and providers, nor at turns and the outbox.
-    Raises nothing for what the directory is like."""
+    With a `roster` whether the state is its own (belonging.py). Raises nothing for what the directory is like."""
     names = tuple(agents)
     disk = disk_of(state)
     try:
         holders, database = held(state), _database(state)
         exists = database is not None or (state / MARKER).exists()
         with open_store_read_only(state, busy_timeout=patience) as store:
+            lost = store.tombstone()
             records = Records(
                 at=now,
                 state=state,
-                exists=exists,
-                lost=store.tombstone(),
+                exists=exists or lost is not None,
+                stranger=None if roster is None else stranger(store, roster, now),
+                lost=lost,
                 memory=_memory_since(state / MARKER),
                 daemon_ended=_daemon_ended(store),
                 agents=_agents(store, names, {each.name: each for each in holders}, now),
@@ -175,25 +187,29 @@ def _agents(store: Store, names: Iterable[str], holders: Mapping[str, Held], now
     for miss in store.misses(since=now - DAY):
         missed[miss.agent] = missed.get(miss.agent, 0) + miss.count
     memory, lost = Memory(pauses=store.pauses()), store.tombstone() is not None
+    last = store.last_beats()
     return {
         name: Record(
-            receipts=_receipts(store, name, now),
+            receipts=_receipts(store, name, now, last.get(name)),
             running=holders[name].at_work if name in holders else None,
             missed=missed.get(name, 0),
             pause=memory.paused(name, now),
             forgotten=lost,
+            interrupted=_interrupted(store, name),
         )
         for name in names
     }
 
 
-def _receipts(store: Store, agent: str, now: datetime) -> tuple[Receipt, ...]:
+def _receipts(store: Store, agent: str, now: datetime, last: Receipt | None) -> tuple[Receipt, ...]:
     """The newest; more of them where they all lie in the future, so that one is found from before the clock was set
-    back."""
+    back. `last` is the newest, however many were ended from outside after it."""
     newest = store.receipts(agent, RECENT)
     found = _whole(newest)
     if len(found) < len(newest):
         found = _whole(store.receipts(agent, 100 * RECENT))[:RECENT]
+    if not found and last is not None:
+        found = (last,)
     if len(found) == RECENT and all(receipt.started_at > now + CLOCK_SKEW for receipt in found):
         every = _whole(store.receipts(agent, 100 * RECENT))
         past = (receipt for receipt in every if receipt.started_at <= now + CLOCK_SKEW)
@@ -204,6 +220,15 @@ def _receipts(store: Store, agent: str, now: datetime) -> tuple[Receipt, ...]:
 def _whole(receipts: Iterable[Receipt]) -> tuple[Receipt, ...]:
     """Those that say how a beat went: one that was ended from outside is no beat, and the next took its place."""
     return tuple(receipt for receipt in receipts if receipt.outcome != "interrupted")
+
+
+def _interrupted(store: Store, agent: str) -> Interrupted | None:
+    """Those that were ended from outside since the last one that was not, as far back as is looked."""
+    last = store.last_receipt(agent)
+    if last is None or last.outcome != "interrupted":
+        return None
+    row = tuple(takewhile(lambda receipt: receipt.outcome == "interrupted", store.receipts(agent, 100 * RECENT)))
+    return Interrupted(len(row), min(receipt.started_at for receipt in row), last)
 
 
 def _sources(store: Store) -> tuple[SourceRecord, ...]:

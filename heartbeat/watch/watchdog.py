@@ -223,7 +223,13 @@ class _Run:
         state = self.room.state_of(self.roster)
 
         def beats() -> Records:
-            return read(state, self.roster.agents, now, beats_only=True)
+            found = read(state, self.roster.agents, now, roster=self.roster, beats_only=True)
+            if found.stranger is None:
+                return found
+            # Another team's receipts say nothing of these agents, and least of all that nothing starts their beats.
+            return Records(
+                now, state, exists=True, trouble=str(found.stranger), advice=found.stranger.advice, disk=found.disk
+            )
 
         try:
             records = within(_LOOK, f"the state directory {state}", beats)

@@ -27,8 +27,9 @@ TEXTS: Mapping[str, str] = {
     "silence": "自 {slot} 起没有任何 Agent 心跳，已 {missing}。已缺 {count} 个：{names}。最后一次心跳：{last}。",
     "down": "{who}：{slot} 的心跳没有来，已 {missing}。上次心跳：{last}；节奏：{rhythm}。",
     "never": "{who}：从未有过心跳，最迟 {by} 应有第一次；节奏：{rhythm}。",
+    "unfinished": "{who}：还没有一次心跳走完，最迟 {by} 应有第一次；节奏：{rhythm}。",
     "failing": "{who}：最近 {count} 次心跳失败。{said}",
-    "unreadable": "状态数据库读不出来，心跳是否还在无从得知。{trouble}",
+    "unreadable": "状态用不了，心跳是否还在无从得知。{trouble}",
     "missing": "状态数据库不见了：{state}。此前那里有过心跳。",
     "replaced": "状态目录 {state} 里换了一份新的记忆，旧的（心跳记录、事件、轮次）不在了。"
     "如非有意，请停下心跳，放回备份；如是有意，不必处理，此事只说一次。",
@@ -38,7 +39,7 @@ TEXTS: Mapping[str, str] = {
     "back_silence": "又有心跳了：{names}。自 {since} 起中断；其余的到下次该心跳时再看。",
     "back": "{who}：心跳已恢复，最近一次 {last}，自 {since} 起中断。",
     "back_failing": "{who}：心跳又成功了，最近一次 {last}。",
-    "back_unreadable": "状态数据库又能读了。",
+    "back_unreadable": "状态又能用了。",
     "back_missing": "状态数据库又在了。",
     "back_lost": "记忆丢失一事已处理。",
     "back_replaced": "记忆换新一事已说过。",
@@ -95,6 +96,10 @@ CAUSES: Mapping[Cause, tuple[str, str]] = {
     Cause.DAEMON_ENDED: (
         "守护进程在 {since} 正常结束，之后没有再启动",
         "重新启动：heartbeat run，或 systemctl start 对应的服务",
+    ),
+    Cause.INTERRUPTED: (
+        "心跳没走完就被外部结束：自 {since} 起 {count} 次，最近一次由 {by} 结束，多半因定时任务的时限太短，或机器",
+        "放宽启动处的时限（systemd 的 TimeoutStartSec、任务的 timeout）；或看为何这么慢：heartbeat tick {agent}",
     ),
     Cause.NOBODY: (
         "{since} 之后再没有进程心跳，多半是定时任务不在了",
@@ -250,7 +255,8 @@ def _wrong(flip: Flip, subject: Subject, setting: Setting) -> str:
             "count": str(found.failures),
             "said": setting.foreign(said(found.last)),
         }
-    return TEXTS[kind.value].format(**facts)
+    unfinished = kind is Kind.NEVER and found is not None and found.interrupted is not None
+    return TEXTS["unfinished" if unfinished else kind.value].format(**facts)
 
 
 def _back(flip: Flip, subject: Subject, setting: Setting) -> str:
@@ -281,6 +287,8 @@ def _causes(flips: Sequence[Flip], subjects: Mapping[str, Subject], setting: Set
                 "since": TEXTS["nobody"] if cause.since is None else setting.show(cause.since),
                 "agent": agent_of(flip.key) or "",
                 "state": cause.state,
+                "count": str(cause.count),
+                "by": setting.foreign(cause.by),
             }
             what, mend = (text.format(**facts) for text in CAUSES[cause.cause])
             found[cause.cause, cause.pid, cause.host] = TEXTS["cause"].format(cause=what, mend=mend)

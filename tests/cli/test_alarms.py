@@ -129,6 +129,13 @@ def test_S4_a_stopped_beat_ends_its_child_and_leaves_a_receipt(team: Path, numbe
     assert _ended(child)
     (receipt,) = heartbeat("receipts", "--json", cwd=team).json["receipts"]
     assert receipt["outcome"] == "interrupted"
+    listed = " ".join(heartbeat("receipts", cwd=team).out.split())
+    assert "its slot is still open" in listed
+    assert "one more in its slot" not in listed
+    health = heartbeat("health", cwd=team)
+    assert "none of its beats has come to its end: ended from outside once since" in " ".join(health.out.split())
+    assert "never beaten" not in " ".join(health.out.split()).split("coo", 1)[1].split("architect", 1)[0]
+    assert "no beat has come to its end yet, so that nothing is known" in " ".join(health.out.split())
 
 
 def _heed_interrupts() -> None:

@@ -209,6 +209,19 @@ def test_another_roster_with_the_same_state_directory_is_refused(cron, house: Pa
     assert f"that keeps its state in {house}/state too" in refused.err
 
 
+def test_what_stands_is_renewed_beside_another_rosters_and_that_is_told(cron, house: Path, tmp_path: Path) -> None:
+    assert cron("install").code == 0
+    other = str(write(tmp_path / "other", state=str(house / "state")))
+    assert cron("install", "--roster", other, "coo", "--beside").code == 0
+    for roster in (other, str(house / "agents.yaml")):
+        renewed = cron("install", "--roster", roster)
+        assert renewed.code == 0
+        assert f"that keeps its state in {house}/state too" in renewed.err
+    grown = cron("install", "--roster", other, "coo", "writer")
+    assert grown.code == 2, "who comes to a schedule is no renewal"
+    assert f"that keeps its state in {house}/state too" in grown.err
+
+
 def test_another_roster_that_cannot_be_read_is_named_and_stops_nothing(cron, house: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other").parent
     assert cron("install", "--roster", str(other / "agents.yaml")).code == 0

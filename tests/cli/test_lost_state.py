@@ -33,6 +33,10 @@ def test_B7_a_scheduled_beat_that_finds_everything_gone_says_so_and_only_observe
     doctor = heartbeat("doctor", cwd=team)
     assert doctor.code == 1
     assert "vanished" in doctor.out
+    health = heartbeat("health", cwd=team)
+    assert health.code == 1
+    assert "no beat has ever run" not in health.out
+    assert "vanished" in " ".join(health.out.split())
     assert not state.exists(), "looking makes nothing"
 
     after = beat("04:16:00", team, "--scheduled")

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from heartbeat.errors import UsageError
-from heartbeat.systems.base import Deadline, FailureKind, Hearing, Reading, ReadStatus, Source, TransportError
+from heartbeat.systems.base import (
+    Deadline,
+    FailureKind,
+    Hearing,
+    PartlyHeardError,
+    Reading,
+    ReadStatus,
+    Source,
+    TransportError,
+)
 from heartbeat.systems.openclaw.source import build
 from heartbeat.task import DependencyKind, EvidenceKind, Item, Owner, OwnerKind, Priority, Status
 from tests.contract.suite import NOW
@@ -181,6 +190,39 @@ def test_B4_who_talks_with_a_few_agents_can_be_asked_anew_without_reading_the_ca
         ("writer", "agent:writer:feishu:direct:ou_1", NOW - timedelta(minutes=5)),
     }
     assert [each.agent for each in source.hear(["architect"], Deadline.after(60), NOW)] == ["architect"]
+
+
+@pytest.mark.parametrize("unheard", ["coo", "writer"])
+def test_B4_whom_nobody_could_hear_counts_as_nobodys_partner_and_is_named(
+    house: House, monkeypatch: pytest.MonkeyPatch, unheard: str
+) -> None:
+    history = FakeSessions.history
+
+    def broken(sessions: FakeSessions, parameters: dict[str, Any]) -> dict[str, Any]:
+        if parameters["sessionKey"].startswith(f"agent:{unheard}:"):
+            raise ValueError("no answer for you")
+        return history(sessions, parameters)
+
+    monkeypatch.setattr(FakeSessions, "history", broken)
+    house.prepare = conversations
+    source = house.source(FakeBoard(SteppingClock(NOW_MS)), "gateway")
+    assert isinstance(source, Hearing)
+    with pytest.raises(PartlyHeardError, match="no answer for you") as raised:
+        source.hear(["coo", "writer"], Deadline.after(60), NOW)
+    assert raised.value.unheard == {unheard}
+    assert {each.agent for each in raised.value.heard if each.talked_at} == {"coo", "writer"} - {unheard}
+
+
+@pytest.mark.parametrize("agents", [("coo", "writer"), ("writer", "coo")])
+def test_B4_whoever_is_named_first_is_heard_first(house: House, agents: tuple[str, str]) -> None:
+    with FakeGateway(FakeBoard(SteppingClock(NOW_MS))) as gateway:
+        conversations(gateway.sessions)
+        environment = {"HOME": str(house.directory), **gateway.environment()}
+        source = build({"transport": "gateway"}, team(), environment)
+        assert isinstance(source, Hearing)
+        source.hear(agents, Deadline.after(60), NOW)
+        keys = [str(call.params["sessionKey"]) for call in gateway.calls if call.method == "chat.history"]
+        assert [key.split(":")[1] for key in keys] == list(agents)
 
 
 def test_B4_two_hundred_agents_are_asked_about_at_once(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,65 @@ def test_a_file_in_any_encoding_of_its_time_says_the_same(encoding: str, tmp_pat
     expected = parse(str(path), BROKER.encode(encoding, "ignore").decode(encoding))[0][0]
     assert (file.said, file.checks, file.notes) == (expected.said, expected.checks, expected.notes)
     assert (file.name, file.class_id) == ("易安", "business")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# HEARTBEAT.md - 狗(gou)\n\n业务类代理，每 3 小时巡检。\n",
+        "# heartbeat - 狗(gou)\n\nevery 3 hours ✅\n",
+        "# HEARTBEAT.md - 龍馬(longma)\n\n業務類代理，每 3 小時巡檢，龘。\n",
+    ],
+)
+def test_a_short_gb18030_file_is_read_whatever_its_words_are(text: str, tmp_path: Path) -> None:
+    (tmp_path / "HEARTBEAT.md").write_bytes(text.encode("gb18030"))
+    (file,) = gather(tmp_path).files
+    assert file == replace(parse(file.path, text)[0][0], workspace=file.workspace)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "# HEARTBEAT.md - Jörg(joerg)\n\nfür die Prüfung\n".encode("latin-1"),
+        "# HEARTBEAT.md - 犬(inu)\n\n三時間ごとに見回りをする。\n".encode("shift-jis"),
+        "# HEARTBEAT.md - 龍馬(longma)\n\n業務類代理，每三小時巡檢所有的任務。\n".encode("big5"),
+        "# HEARTBEAT.md - 狗(gou)\n\n业务类代理，每 3 小时巡检。\n".encode()[:-3] + b"\n",
+        "# HEARTBEAT.md - 狗(gou)\n\n心跳 \x01\x02\x03\x04\n".encode("gb18030"),
+    ],
+    ids=["latin-1", "shift-jis", "big5", "cut utf-8", "control characters"],
+)
+def test_text_in_another_encoding_is_not_taken_for_gb18030(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "HEARTBEAT.md").write_bytes(content)
+    with pytest.raises(UsageError, match="neither UTF-8, UTF-16 nor GB18030 text"):
+        gather(tmp_path)
+
+
+def test_utf_8_that_lost_a_byte_is_never_taken_for_gb18030() -> None:
+    whole = BROKER.encode()
+    broken = [whole[:place] + whole[place + 1 :] for place, byte in enumerate(whole) if byte > 0x7F]
+    assert len(broken) > 500
+    assert not any(map(old_files._decoded, broken))
+    bare = "业务类代理每三小时巡检一次积压任务"
+    for length in range(1, len(bare)):
+        assert old_files._decoded(bare[:length].encode() + b"\xe4\xb8") is None, length
+
+
+def test_a_file_of_any_name_that_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "HEARTBEAT.md").write_text(BROKER, "utf-8")
+    (tmp_path / "x.md").write_bytes("# HEARTBEAT.md - Jörg(joerg)\n".encode("latin-1"))
+    (tmp_path / "y.md").write_text("# HEARTBEAT.md\n", "utf-8")
+    (tmp_path / "README.md").write_text("# What this is\n", "utf-8")
+    gathered = gather(tmp_path)
+    assert {Path(each.path).name: each.why.partition(";")[0].partition(":")[0] for each in gathered.refused} == {
+        "x.md": "neither UTF-8, UTF-16 nor GB18030 text",
+        "y.md": "it names no agent",
+    }
+    assert gathered.others == 1
+    (tmp_path / "HEARTBEAT.md").unlink()
+    with pytest.raises(
+        UsageError, match=r"x\.md:1: neither(.|\n)*y\.md:1: (.|\n)*1 other Markdown file has no such heading"
+    ):
+        gather(tmp_path)
 
 
 def test_every_cut_of_a_file_is_read_or_refused_and_what_it_lost_is_told() -> None:

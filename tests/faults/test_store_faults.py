@@ -234,6 +234,7 @@ def test_B7_a_directory_that_vanished_whole_is_mourned_where_scheduled_beats_use
         standing = store.tombstone()
         assert standing is not None
         assert "vanished" in standing.reason
+        assert f"as {witness.place(filled)} tells" in standing.reason, "who meant it has to delete that too"
     assert not filled.exists(), "looking makes nothing"
     assert not never_used(filled)
     with open_store(filled, LATER) as store:

@@ -144,7 +144,7 @@ def test_a_state_that_is_gone_altogether_is_told_and_not_taken_for_a_first_run(d
 def test_a_writer_that_was_stopped_delays_no_look_and_is_told(den: Den, stopped_writer: Child) -> None:
     assert "has been locked by another process" in den.look().scene.records.trouble
     until_told(den, most=8)
-    assert "状态数据库读不出来" in den.letters[0].body
+    assert "状态用不了" in den.letters[0].body
     assert "agent/coo" not in den.look().alarms.standing
 
 
@@ -156,7 +156,7 @@ def test_when_the_writer_goes_on_that_is_told_and_the_beats_are_watched_again(de
         writer.end()
     den.beat()
     den.minutes(2, "coo", "dev")
-    assert "状态数据库又能读了。" in den.letters[1].body
+    assert "状态又能用了。" in den.letters[1].body
 
 
 def test_a_lock_for_a_minute_is_nothing_to_tell(den: Den) -> None:

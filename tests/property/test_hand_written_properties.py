@@ -18,7 +18,7 @@ from heartbeat.instants import exact_duration, parse_duration
 from heartbeat.roster.model import Agent
 from heartbeat.setup.legacy import parse
 from tests.support.hand_written import CREW, write
-from tests.support.naive_numbers import Found, numbers_in
+from tests.support.naive_numbers import Found, each_as_one, numbers_in
 from tests.unit.test_setup_taken_over import DEPLOYED, taken_over
 
 VARIANTS = Path(__file__).with_name("hand_written")
@@ -28,7 +28,7 @@ SETTINGS = ("every", "suspect_after", "recover_after", "runtime_limit", "depende
 
 def accounted(found: Found, agent: Agent, notes: Sequence[tuple[int, str]]) -> bool:
     """Whether a number is in the roster, or in a note about its line."""
-    here = [unicodedata.normalize("NFKC", message) for line, message in notes if line == found.line]
+    here = [each_as_one(unicodedata.normalize("NFKC", message)) for line, message in notes if line == found.line]
     if any(_names(message, found) for message in here) or any(_covers(message, found.line) for _, message in notes):
         return True
     held = {getattr(agent.policy, name).total_seconds() for name in SETTINGS}
@@ -221,12 +221,34 @@ SPELLED: tuple[Callable[[int], str | None], ...] = (
     lambda minutes: f"{minutes // 60} 小时 {minutes % 60} 分钟" if minutes > 60 and minutes % 60 else None,
 )
 TOLD: dict[str, tuple[str, ...]] = {
-    "every": ("## 心跳频率：{}", "- 心跳间隔: 每隔 {}", "每 {}触发一次心跳", "| 心跳频率 | {} |"),
-    "suspect_after": ("- 超过 {}无进展 → 标记为“疑似超时”", "{}没有更新就算疑似超时", "| 疑似超时 | {} |"),
+    "every": (
+        "## 心跳频率：{}",
+        "- 心跳间隔: 每隔 {}",
+        "每 {}触发一次心跳",
+        "| 心跳频率 | {} |",
+        "心跳间隔：每{}",
+        "心跳间隔：每{}一次",
+        "每{}触发一次心跳",
+        "| 心跳频率 | 每{} |",
+    ),
+    "suspect_after": (
+        "- 超过 {}无进展 → 标记为“疑似超时”",
+        "{}没有更新就算疑似超时",
+        "| 疑似超时 | {} |",
+        "疑似停滞：{}",
+        "- 疑似停滞：超过{}",
+    ),
     "recover_after": ("- 超 {}无进展 → 自动重新调度", "- 超过 {}没有进展即释放", "| 自动恢复 | {} |"),
     "dependency_wait": ("4. 超过等待阈值（{}）→ 通知依赖任务执行者", "- 依赖等待：{}", "| 依赖等待 | {} |"),
     "runtime_limit": ("- 单任务超时：{}", "超时检测：进行中任务是否超时（阈值 {}）", "| 单任务超时 | {} |"),
 }
+EACH = {
+    1: ("分钟", "一分钟"),
+    15: ("刻钟", "一刻钟"),
+    60: ("小时", "个小时", "一小时", "一个小时"),
+    90: ("一个半小时",),
+}
+"""What follows 每 where it is one of a unit: minutes, and the words."""
 ROUNDS = ("### 限制值：{} 轮", "- 最大轮次：{}", "- 最多 {} 轮", "| 最大轮次 | {} 轮 |")
 NOISE = (
     "<!-- 心跳频率：{} 分钟 -->", "- ~~限制值：{} 轮~~", "- 每 {} 分钟汇报一次心跳结果", "- 最多 {} 轮重试",
@@ -243,9 +265,12 @@ def sheets(draw: st.DrawFn) -> tuple[str, dict[str, timedelta | int]]:
     lines: list[str] = []
     for setting, sentences in TOLD.items():
         if draw(st.booleans()):
-            minutes = draw(st.integers(1, 720))
+            minutes = draw(st.sampled_from(tuple(EACH)) | st.integers(1, 720))
             spelled = [text for spell in SPELLED if (text := spell(minutes)) is not None]
-            lines.append(draw(st.sampled_from(sentences)).format(draw(st.sampled_from(spelled))))
+            sentence = draw(st.sampled_from(sentences))
+            if "每{}" in sentence:
+                spelled += EACH.get(minutes, ())
+            lines.append(sentence.format(draw(st.sampled_from(spelled))))
             said[setting] = timedelta(minutes=minutes)
     if draw(st.booleans()):
         rounds = draw(st.integers(1, 5000))
@@ -296,7 +321,8 @@ def test_no_text_whatever_makes_a_roster_that_cannot_be_read(
 WORDS = (
     "心跳频率", "每", "超过", "无进展", "疑似超时", "重新调度", "等待阈值", "限制值", "最大轮次", "单任务超时", "依赖",
     "上限", "恢复", "重试", "接近", "通知创建者", "高频 Agent", "业务 Agent", "以内", "第", "步骤", "约", "不超过",
-    "积压", "失败", "|", "：", "→", "，", "、", "（", "）", "-", "~~", "。", " ", "##", ">",
+    "积压", "失败", "心跳间隔：", "每一小时", "每个小时", "每一刻钟", "每刻钟", "每一分钟", "每一个半小时", "疑似停滞",
+    "|", "：", "→", "，", "、", "（", "）", "-", "~~", "。", " ", "##", ">",
 )  # fmt: skip
 UNITS = (
     " 分钟",

@@ -42,6 +42,8 @@ _PASSED_OVER = (
 _OF_SCRIPTS = (r"\[:?\d+\]", r"2>/dev/null", r"exit\(?\s*1\)?", r"python3", r"%[a-zA-Z]", r"\* ?60\b")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _CHINESE = r"(?<![零一二两三四五六七八九十百千])[零一二两三四五六七八九十百千]+(?=个?半?(?:分钟|小时|秒|天|轮|刻钟))"
+_EACH = r"每\s*(?:一\s*个?|个)?\s*(?=小时|钟头|分钟|刻钟)|每一\s*(?=个半)"
+"""每一小时, 每个小时 and 每小时 are all of one."""
 _AGENT_IDS = r"Agent ID\s*:\s*([^|\n]+)"
 
 
@@ -79,9 +81,12 @@ def _on_line(number: int, line: str, script: bool) -> list[Found]:
     rest = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", rest)
     for pattern in (*_PASSED_OVER, *(_OF_SCRIPTS if script else ())):
         rest = re.sub(pattern, " ", rest)
+    if not script:
+        rest = each_as_one(rest)
     for match in re.finditer(_CHINESE, rest):
-        if match.group() == "一" and rest[: match.start()].endswith((*"每下上这",)):
-            continue  # 每一轮, 下一轮
+        before, behind = rest[: match.start()], rest[match.end() :]
+        if match.group() == "一" and (before.endswith((*"下上这",)) or (before.endswith("每") and behind[0] in "轮天")):
+            continue  # 每一轮, 每一天, 下一轮
         found.append(_found(number, match.group(), _value_of(match.group()), rest[match.end() :]))
     for match in re.finditer(r"半个?小时", rest):
         if not rest[: match.start()].rstrip().endswith((*"个0123456789", *_DIGIT_OF, *_PLACE_OF)):
@@ -101,6 +106,11 @@ def _on_line(number: int, line: str, script: bool) -> list[Found]:
     return found
 
 
+def each_as_one(text: str) -> str:
+    """The text with 每一小时, 每个小时 and 每小时 in digits."""
+    return re.sub(_EACH, "每1 ", text)
+
+
 def _found(line: int, written: str, value: float | None, behind: str) -> Found:
     """The number with the unit behind it."""
     if value is None:
@@ -108,7 +118,7 @@ def _found(line: int, written: str, value: float | None, behind: str) -> Found:
     if behind.lstrip().startswith("万"):
         return Found(line, written, None, value * 10_000)
     if behind.lstrip().startswith("刻钟"):
-        return Found(line, written, value * 900, value)
+        return Found(line, written, value * 900, value * 15)
     half = 0.5 if re.match(r"\s*个?半", behind) else 0.0
     behind = re.sub(r"^\s*个?半?", "", behind).lstrip() if half else behind.lstrip()
     for unit, seconds in _SECONDS_OF:

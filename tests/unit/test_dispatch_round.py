@@ -14,7 +14,7 @@ from heartbeat.dispatch.round import Dispatched
 from heartbeat.dispatch.start import Result
 from heartbeat.rules.dispatching import Continue, Reason, Skip, Start
 from heartbeat.store.port import Entry, EntryKind, EntryState
-from heartbeat.systems.base import FailureKind, TransportError
+from heartbeat.systems.base import FailureKind, PartlyHeardError, TransportError
 from heartbeat.systems.snapshot import SnapshotCache
 from heartbeat.task import Presence, Status
 from tests.support.dispatching import MANAGED, REFUSED, DispatchTeam, card, worker
@@ -361,6 +361,25 @@ def test_B4_T7_nobody_is_started_where_it_cannot_be_asked_anew(tmp_path: Path) -
     assert isinstance(found.decision, Skip)
     assert found.decision.reason is Reason.DEGRADED
     assert found.decision.told == "whether a turn is running cannot be known: workboard did not tell"
+
+
+def test_B4_T7_who_could_not_be_heard_is_not_started_and_those_who_could_are(tmp_path: Path) -> None:
+    names = ("w0", "w1", "w2")
+    world = ScriptedWorld(ScriptedSystem(*(card(f"c{name}", name) for name in names)))
+    group = DispatchTeam(
+        world, tmp_path, (worker("idle"), *map(worker, names)), engine=StandInSpawner(*(Hang() for _ in names))
+    )
+    group.fresh, board = False, world["workboard"]
+    board.shared = True
+    group.tick("idle")
+    group.pass_time(timedelta(minutes=4))
+    talk = Presence("w0", False, group.now, "agent:w0:main", talked_at=group.now)
+    board.deaf = PartlyHeardError(FailureKind.TIMEOUT, "no answer", heard=(talk,), unheard=frozenset({"w1"}))
+    found = {name: each.decision for name, each in group.tick(*names).round.dispatched.items()}
+    assert isinstance(found["w2"], Start)
+    reasons = {name: each.reason for name, each in found.items() if isinstance(each, Skip)}
+    assert reasons == {"w0": Reason.TALKING, "w1": Reason.DEGRADED}
+    assert board.heard == [frozenset(names)]
 
 
 def test_B4_one_question_is_for_all_who_are_about_to_be_started(tmp_path: Path) -> None:

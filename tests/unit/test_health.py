@@ -11,8 +11,10 @@ import pytest
 
 from heartbeat.instants import CLOCK_SKEW, to_text
 from heartbeat.memory import Pause
+from heartbeat.receipt import interruption_receipt
+from heartbeat.store.opening import open_store
 from heartbeat.store.port import Receipt
-from heartbeat.watch.health import RECENT, Expected, Health, Record, Status, first_due, health, reason
+from heartbeat.watch.health import RECENT, Expected, Health, Interrupted, Record, Status, first_due, health, reason
 from heartbeat.watch.records import read
 from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, Den, member, receipt, without_anchor
 
@@ -207,3 +209,51 @@ def test_B2_a_beat_that_was_ended_from_outside_is_neither_a_failure_nor_a_beat(t
     assert found.last is not None
     assert (found.last.outcome, found.unanswered) == ("done", NEXT)
     assert health(EXPECTED, read(den.state, ["coo"], NEXT).record("coo"), NEXT + GRACE).status is Status.DOWN
+
+
+def test_whose_beats_have_all_been_ended_from_outside_is_not_said_never_to_have_beaten(tmp_path: Path) -> None:
+    den = Den(tmp_path, agents=(AGENT,))
+    told = "ended by SIGTERM before it was done; the next beat takes its place"
+    for _ in range(3):
+        den.beat("coo", outcome="interrupted", degraded=True, slot=None, sources=(), reasons=(told,))
+        den.now += MINUTE
+    record = read(den.state, ["coo"], den.now).record("coo")
+    words = "none of its beats has come to its end: ended from outside 3 times since 2026-11-21T04:00:00.000Z, the last"
+    new = health(EXPECTED, record, NEXT)
+    assert (new.status, new.last) == (Status.NEW, None)
+    assert reason(new, to_text).startswith(f"{words} by SIGTERM; its first is expected by ")
+    down = health(EXPECTED, record, NEXT + GRACE)
+    assert down.status is Status.DOWN
+    assert reason(down, to_text) == f"{words} by SIGTERM, and should have by 2026-11-21T04:15:00.000Z"
+
+
+def test_the_last_whole_beat_is_found_behind_any_number_that_were_ended_from_outside(tmp_path: Path) -> None:
+    den = Den(tmp_path, agents=(AGENT,))
+    den.beat("coo")
+    broken_off = {"outcome": "interrupted", "degraded": True, "slot": None, "reasons": ("ended by its own program",)}
+    with open_store(den.state, den.now) as store, store.transaction():
+        for minute in range(1, 100 * RECENT + 2):
+            store.add_receipt(beat(BEGIN + minute * MINUTE, **broken_off))
+    den.now += timedelta(days=1)
+    found = health(EXPECTED, read(den.state, ["coo"], den.now).record("coo"), den.now)
+    assert (found.status, found.unanswered) == (Status.DOWN, NEXT)
+    assert found.interrupted is not None
+    assert (found.interrupted.count, found.interrupted.by) == (100 * RECENT, "something outside")
+    assert "no receipt of a whole beat since the slot of" in reason(found, to_text)
+
+
+def test_one_whole_beat_ends_the_row_of_those_that_were_ended_from_outside(tmp_path: Path) -> None:
+    den = Den(tmp_path, agents=(AGENT,))
+    den.beat("coo", outcome="interrupted", slot=None)
+    den.now += MINUTE
+    den.beat("coo")
+    assert read(den.state, ["coo"], den.now).record("coo").interrupted is None
+
+
+@pytest.mark.parametrize(
+    ("error", "by"), [(SystemExit(143), "SIGTERM"), (SystemExit(7), "exit code 7"), (KeyboardInterrupt(), "Ctrl-C")]
+)
+def test_what_ended_a_beat_is_read_from_its_receipt(error: BaseException, by: str, tmp_path: Path) -> None:
+    den = Den(tmp_path, agents=(AGENT,))
+    last = interruption_receipt(den.roster, AGENT, BEGIN, BEGIN + MINUTE, error)
+    assert Interrupted(1, BEGIN, last).words(to_text) == f"once since 2026-11-21T04:00:00.000Z, the last by {by}"

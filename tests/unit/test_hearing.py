@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,16 @@ import pytest
 from heartbeat.beat import Tick
 from heartbeat.daemon.readers import OneAtATime
 from heartbeat.deadline import Deadline
-from heartbeat.systems.base import FailureKind, Reading, ReadStatus, SourceReport, TransportError, heard
+from heartbeat.hearing import Ear
+from heartbeat.systems.base import (
+    FailureKind,
+    PartlyHeardError,
+    Reading,
+    ReadStatus,
+    SourceReport,
+    TransportError,
+    heard,
+)
 from heartbeat.task import Owner, OwnerKind, Presence, Status
 from tests.support.items import NOW, card
 from tests.support.rosters import make_agent, make_roster
@@ -84,3 +95,48 @@ def test_a_word_that_was_said_before_the_look_and_is_over_defers_nothing(tmp_pat
     board.presence = (Presence("writer", False, None, "agent:writer:main", talked_at=staff.now - 11 * MINUTE),)
     assert nudged(staff.tick("writer"))
     assert board.heard == [frozenset({"writer"})]
+
+
+def partly(*said: Presence) -> PartlyHeardError:
+    return PartlyHeardError(FailureKind.TIMEOUT, "no answer in time", heard=said, unheard=frozenset({"writer"}))
+
+
+def test_B4_who_could_not_be_heard_in_time_is_not_known_and_on_record_by_name(tmp_path: Path) -> None:
+    staff = stalled(tmp_path)
+    board = staff.world["workboard"]
+    board.deaf = partly(word("coo", 0))
+    tick = staff.tick("writer")
+    assert nudged(tick)
+    (told,) = [entry.message for entry in staff.store.log() if entry.action == "talk-unknown"]
+    assert told == "whether a person is talking to writer could not be asked anew of workboard: no answer in time"
+    assert tick.observation is not None
+    scene = tick.observation.judgement.scene
+    assert word("coo", 0) in scene.presence
+    assert scene.unheard == {"writer": frozenset({"workboard"})}
+    assert "workboard" not in scene.presence_unknown
+
+
+def _same(at: datetime) -> datetime:
+    return at
+
+
+def test_B4_whoever_is_about_to_be_started_is_heard_first_and_the_others_in_turns(tmp_path: Path) -> None:
+    staff = stalled(tmp_path)
+    seen = staff.tick("coo").observation
+    assert seen is not None
+    names = [f"agent-{number}" for number in range(6)]
+    asked: list[tuple[str, ...]] = []
+
+    class Listener(ScriptedSystem):
+        def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
+            asked.append(tuple(agents))
+            return ()
+
+    board = Listener(name="workboard")
+    for minute in range(1, 30):
+        at = staff.now + minute * MINUTE
+        ear = Ear({}, staff.store, partial(_same, at), Deadline.after(9), lambda name, roster, environment: board)
+        ear.listened(seen, names, "agent-4")
+    assert {each[0] for each in asked} == {"agent-4"}
+    assert all(sorted(each) == names for each in asked)
+    assert {each[-1] for each in asked} == set(names) - {"agent-4"}

@@ -162,7 +162,7 @@ def test_no_watchdog_is_a_warning_that_leaves_room_for_one_elsewhere() -> None:
     none = watchdog(Watching(None))
     assert none.level is Level.WARNING
     assert "unless another one watches" in none.message
-    assert "heartbeat cron install" in none.advice
+    assert "heartbeat cron show" in none.advice
     assert not failing([], [none])
 
 

@@ -109,6 +109,15 @@ def test_another_roster_with_our_state_is_refused_though_its_agents_are_others(t
         refuse_second(meant(), elsewhere(make_launch(), [target]), {})  # type: ignore[list-item]
 
 
+def test_what_stands_already_is_renewed_with_a_note_about_the_rival(tmp_path: Path) -> None:
+    rivals = elsewhere(make_launch(), [rival(tmp_path, "boss")])  # type: ignore[list-item]
+    (note,) = refuse_second(meant(), rivals, {}, Standing(Style.DUE, (), watchdog=False))
+    assert "crontab has the beats of coo on schedule already, for another roster" in note
+    assert "`heartbeat cron remove boss --roster" in note
+    with pytest.raises(UsageError, match="for another roster"):
+        refuse_second(meant(), rivals, {}, Standing(Style.DUE, ("writer",), watchdog=False))
+
+
 def test_the_schedule_of_a_roster_that_is_gone_is_no_second_one(tmp_path: Path) -> None:
     target = rival(tmp_path)
     (tmp_path / "other.yaml").unlink()

@@ -405,3 +405,57 @@ def test_numbers_of_the_agents_name_are_none_and_its_mere_number_is_one() -> Non
     assert messages("泊位 1 个\n", head) == ["1: not understood as a setting, and not taken over: 泊位 1 个"]
     named = HEAD.replace("（a）", "（dev2）")
     assert messages("由 dev2 负责\n", named) == []
+
+
+def said(sentence: str) -> dict[str, object]:
+    return dict(one(f"# HEARTBEAT.md - 甲（agent7）\n> 分类：业务 Agent\n{sentence}\n").said)
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        ("每一小时", 60), ("每一个小时", 60), ("每一小时一次", 60), ("每个小时", 60), ("每小时", 60), ("每一分钟", 1),
+        ("每一刻钟一次", 15), ("每刻钟", 15), ("每一个半小时一次", 90), ("每天", 1440), ("每一天一次", 1440),
+    ],
+)  # fmt: skip
+def test_a_rhythm_of_one_unit_is_read_however_the_one_is_written(words: str, minutes: int) -> None:
+    every = {"every": timedelta(minutes=minutes)}
+    assert said(f"心跳间隔：{words}") == every
+    assert said(f"| 心跳频率 | {words} |") == every
+
+
+@pytest.mark.parametrize("sentence", ["每小时触发一次心跳", "每一小时心跳一次", "业务 Agent：每小时"])
+def test_a_sentence_about_every_hour_is_a_rhythm(sentence: str) -> None:
+    assert said(sentence) == {"every": timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "心跳间隔：每小时 3 次", "心跳间隔：每小时两次", "心跳间隔：每 1 小时触发 12 次", "心跳间隔：每个半小时",
+        "| 心跳频率 | 每小时 3 次 |", "| 心跳频率 | 每小时两次 |", "每小时汇报一次", "检查磁盘，每天一次",
+    ],
+)  # fmt: skip
+def test_several_beats_in_a_time_and_a_time_of_something_else_are_noted_and_not_read(sentence: str) -> None:
+    text = f"# HEARTBEAT.md - 甲（agent7）\n> 分类：业务 Agent\n{sentence}\n"
+    assert one(text).said == {}
+    assert any("not understood as a setting" in note for note in notes(text))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "minutes"),
+    [
+        ("疑似停滞：40 分钟", 40), ("疑似停滞：一个半小时", 90), ("疑似停滞：超过40 分钟", 40),
+        ("疑似停滞 > 40 分钟", 40),
+        ("疑似停滞阈值：40 分钟", 40), ("疑似停滞：超过40 分钟无进展", 40), ("疑似超时：40 分钟", 40),
+    ],
+)  # fmt: skip
+def test_the_time_behind_a_suspicion_is_read_with_and_without_a_word_between(sentence: str, minutes: int) -> None:
+    assert said(sentence) == {"suspect_after": timedelta(minutes=minutes)}
+
+
+@pytest.mark.parametrize("sentence", ["疑似停滞：40 分钟后重新调度", "疑似停滞，40 分钟后再释放"])
+def test_the_time_of_what_follows_a_suspicion_is_not_its_own(sentence: str) -> None:
+    text = f"# HEARTBEAT.md - 甲（agent7）\n> 分类：业务 Agent\n{sentence}\n"
+    assert one(text).said == {}
+    assert any(note.startswith("40: not understood") for note in notes(text))

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from heartbeat.instants import to_text
+from heartbeat.receipt import interruption_receipt
 from heartbeat.store.holder import Holder, boot, this_process
+from heartbeat.store.opening import open_store
 from heartbeat.watch.causes import Cause, Likely, likely, told
-from heartbeat.watch.health import Expected, Health, Record, health
+from heartbeat.watch.health import Expected, Health, Interrupted, Record, health
 from heartbeat.watch.overall import NO_FILES, NO_ROOM
 from heartbeat.watch.processes import Doing, Held
 from heartbeat.watch.records import Disk, Records
-from tests.support.watching import BEGIN, EVERY, GRACE, member, receipt, without_anchor
+from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, Den, member, receipt, without_anchor
 
 COO, DEV = (without_anchor(member(name)) for name in ("coo", "dev"))
 NOW = BEGIN + EVERY + GRACE
@@ -128,3 +130,53 @@ def test_every_cause_says_what_to_do(which: Cause) -> None:
     assert what
     assert mend
     assert "{" not in what + mend
+
+
+def broken_off(agent: Any, at: Any, *beats: Any) -> Health:
+    reasons = ("ended by SIGTERM before it was done; the next beat takes its place",)
+    last = receipt(agent, at, outcome="interrupted", slot=None, reasons=reasons)
+    record = Record(beats, interrupted=Interrupted(50, BEGIN + EVERY, last))
+    return health(Expected(agent.id, agent.policy, "UTC", GRACE, BEGIN - EVERY), record, NOW)
+
+
+@pytest.mark.parametrize("beats", [(), (receipt(COO, BEGIN),)])
+def test_beats_that_are_ended_before_they_are_done_are_no_beats_that_nobody_starts(beats: tuple[Any, ...]) -> None:
+    records = Records(NOW, Path("/state"), exists=True)
+    coo = broken_off(COO, NOW - GRACE, *beats)
+    found = likely(coo, [coo], records, lambda receipt: Doing.GONE)
+    assert found == Likely(Cause.INTERRUPTED, since=BEGIN + EVERY, count=50, by="SIGTERM")
+    words = "beats are ended before they are done: 50 times since 2026-11-21T04:10:00.000Z, the last by SIGTERM"
+    assert told(found, "coo", to_text)[0].startswith(words)
+
+
+def test_an_agent_that_has_not_even_been_begun_is_told_what_ends_the_beats_of_the_others() -> None:
+    records = Records(NOW, Path("/state"), exists=True)
+    coo, dev = broken_off(COO, NOW - GRACE), stands(DEV)
+    assert likely(dev, [coo, dev], records, lambda receipt: Doing.GONE).cause is Cause.INTERRUPTED
+    team = [coo, dev, stands(member("ops"), receipt(member("ops"), NOW))]
+    assert likely(dev, team, records, lambda receipt: Doing.GONE).cause is Cause.ALONE
+
+
+def test_where_beats_are_not_even_begun_any_more_the_last_that_was_begun_is_told() -> None:
+    coo = broken_off(COO, BEGIN - EVERY)
+    found = likely(coo, [coo], Records(NOW, Path("/state"), exists=True), lambda receipt: Doing.GONE)
+    assert found == Likely(Cause.NOBODY, since=BEGIN - EVERY + timedelta(seconds=2))
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_the_watchdog_tells_of_beats_that_are_ended_before_they_are_done(tmp_path: Path, whole: int) -> None:
+    den = Den(tmp_path, agents=(COO,))
+    den.look()
+    for _ in range(whole):
+        den.beat("coo")
+    error = SystemExit(143)
+    for _ in range(30):
+        den.now += MINUTE
+        with open_store(den.state, den.now) as store:
+            store.add_receipt(interruption_receipt(den.roster, COO, den.now, den.now + MINUTE / 2, error))
+        den.look()
+    told = "\n".join(letter.body for letter in den.letters)
+    assert "心跳没走完就被外部结束：自 11-21 12:01 起 " in told
+    assert "最近一次由 SIGTERM 结束" in told
+    assert "再没有进程心跳" not in told
+    assert "从未有过心跳" not in told

@@ -13,7 +13,7 @@ from heartbeat.action import Level
 from heartbeat.watch import wording
 from heartbeat.watch.causes import Cause, Likely
 from heartbeat.watch.flips import BEATS, DISK, MEMORY, ROSTER, STORE, Flip, Kind, agent_key
-from heartbeat.watch.health import Expected, Health, Record, health
+from heartbeat.watch.health import Expected, Health, Interrupted, Record, health
 from heartbeat.watch.wording import CAUSES, LISTED, TEXTS, Setting, Subject, Told, message
 from tests.support.watching import BEGIN, EVERY, GRACE, MINUTE, member, receipt, without_anchor
 
@@ -156,3 +156,15 @@ def test_how_often_an_agent_beats_is_told_as_the_roster_says_it() -> None:
     assert wording.rhythm_words("*/5 9-17 * * *", EVERY) == "cron */5 9-17 * * *"
     assert wording.agent_name("coo", "coo") == "coo"
     assert wording.agent_name("coo", "陆怀瑾") == "coo（陆怀瑾）"
+
+
+def test_who_has_only_beats_that_were_ended_from_outside_is_not_said_never_to_have_beaten() -> None:
+    last = receipt(
+        member("coo"), BEGIN, outcome="interrupted", slot=None, reasons=("ended by SIGTERM before it was done",)
+    )
+    found = replace(stands(), last=None, interrupted=Interrupted(3, BEGIN, last))
+    cause = Likely(Cause.INTERRUPTED, since=BEGIN, count=3, by="SIGTERM")
+    told = tell(flip(agent_key("coo"), new=Kind.NEVER), coo=subject(found=found, cause=cause))
+    assert "从未有过心跳" not in told.body
+    assert "：还没有一次心跳走完，最迟 " in told.body
+    assert "自 11-21 12:00 起 3 次，最近一次由 SIGTERM 结束" in told.body

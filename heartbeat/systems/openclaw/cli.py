@@ -20,7 +20,14 @@ from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import is_loopback
 from heartbeat.systems.openclaw.gateway import refusal_of
-from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, UNKNOWN_SESSIONS, Session, spoken_in, with_sessions
+from heartbeat.systems.openclaw.sessions import (
+    SESSIONS_METHOD,
+    UNKNOWN_SESSIONS,
+    Rank,
+    Spoken,
+    spoken_in,
+    with_sessions,
+)
 from heartbeat.systems.openclaw.talks import HISTORY_METHOD
 from heartbeat.systems.process import MAX_BYTES, Completed, find_executable, run
 from heartbeat.task import Finding
@@ -73,13 +80,13 @@ class CommandTransport:
         told = (replace(finding, message=self._without_token(finding.message)) for finding in fetched.findings)
         return replace(fetched, findings=tuple(dict.fromkeys(told)))
 
-    def talks(self, is_meant: Callable[[str], bool], deadline: Deadline) -> tuple[Session, ...]:
+    def talks(self, rank: Rank, deadline: Deadline) -> Spoken:
         """The sessions of the agents that are meant in which somebody spoke lately. Raises TransportError."""
         return self._discreet(
             lambda: spoken_in(
                 lambda asked: self._call(SESSIONS_METHOD, asked, deadline, []),
-                lambda asked: self._call(HISTORY_METHOD, asked, deadline, []),
-                is_meant,
+                lambda asked: self._discreet(lambda: self._call(HISTORY_METHOD, asked, deadline, [])),
+                rank,
                 self.quiet,
             )
         )

@@ -20,7 +20,7 @@ from heartbeat.systems.base import Deadline, FailureKind, Fetched, TransportErro
 from heartbeat.systems.json_text import load_json, safe_excerpt
 from heartbeat.systems.openclaw.cards import LIST_METHOD, PLUGIN_ADVICE, list_parameters, read_cards
 from heartbeat.systems.openclaw.discovery import GatewayAddress, find_gateway
-from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, Session, spoken_in, with_sessions
+from heartbeat.systems.openclaw.sessions import SESSIONS_METHOD, Rank, Spoken, spoken_in, with_sessions
 from heartbeat.systems.openclaw.talks import HISTORY_METHOD
 
 if TYPE_CHECKING:  # imported where a Gateway is dialled: most beats of a team with another transport never do
@@ -391,13 +391,13 @@ class GatewayTransport:
             share = deadline.at_most(deadline.left() * _SESSIONS_SHARE)
             return with_sessions(fetched, sessions, history, self.quiet)
 
-    def talks(self, is_meant: Callable[[str], bool], deadline: Deadline) -> tuple[Session, ...]:
+    def talks(self, rank: Rank, deadline: Deadline) -> Spoken:
         """The sessions of the agents that are meant in which somebody spoke lately. Raises TransportError."""
         with GatewayClient(self.address()) as client:
             return spoken_in(
                 lambda parameters: client.call(SESSIONS_METHOD, parameters, deadline),
                 lambda parameters: client.call(HISTORY_METHOD, parameters, deadline),
-                is_meant,
+                rank,
                 self.quiet,
             )
 

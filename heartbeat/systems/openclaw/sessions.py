@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from operator import itemgetter
 from typing import Any
 
 from heartbeat.instants import not_after, parse_instant
@@ -48,6 +49,18 @@ _RECENT: Mapping[str, Any] = {
 
 _BACKGROUND = re.compile(r":(?:cron|heartbeat|subagent)(?::|\Z)")
 _AGENT = re.compile(r"agent:([^:]+):")
+
+
+Rank = Callable[[str], int | None]
+"""The place of an agent, by its OpenClaw name, among those that are meant; None of one that is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Sessions in which somebody spoke lately, and why it is not known of some agents, by their OpenClaw names."""
+
+    sessions: tuple[Session, ...]
+    unheard: Mapping[str, TransportError | Malformed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +107,20 @@ def read_sessions(ask: Ask, agent: str | None = None) -> tuple[Session, ...]:
     return tuple(sessions[key] for key in sorted(sessions))
 
 
-def spoken_in(ask: Ask, hear: Ask, is_meant: Callable[[str], bool], quiet: timedelta) -> tuple[Session, ...]:
+def spoken_in(ask: Ask, hear: Ask, rank: Rank, quiet: timedelta) -> Spoken:
     """The sessions of the agents that are meant in which somebody spoke within `quiet`, with the person's last word:
-    one question for all agents, and one for each session where that may have been a person. Raises TransportError."""
+    one question for all agents, and one for each session where that may have been a person, by the agents' places. A
+    session that cannot be heard is left out, and its agent is told. Raises TransportError."""
     lately = {**_RECENT, "activeMinutes": ceil(quiet / timedelta(minutes=1)) + 1}
-    unheard: list[Finding] = []
-    return tuple(_heard(session, hear, quiet, unheard) for session in _sessions(ask, lately) if is_meant(session.agent))
+    meant = [(place, session) for session in _sessions(ask, lately) if (place := rank(session.agent)) is not None]
+    sessions: list[Session] = []
+    unheard: dict[str, TransportError | Malformed] = {}
+    for _, session in sorted(meant, key=itemgetter(0)):
+        try:
+            sessions.append(_with_last_word(session, hear, quiet))
+        except (TransportError, Malformed) as error:
+            unheard.setdefault(session.agent, error)
+    return Spoken(tuple(sessions), unheard)
 
 
 def is_active(ask: Ask, agent: str) -> bool:
@@ -120,18 +141,23 @@ def presences(sessions: Iterable[Session], team: Team, now: datetime) -> tuple[P
 
 
 def _heard(session: Session, hear: Ask, quiet: timedelta, unheard: list[Finding]) -> Session:
-    """The session with the person's last word in it. What cannot be read counts as said by a person, and is told."""
+    """As `_with_last_word`. What cannot be read counts as said by a person, and is told."""
+    try:
+        return _with_last_word(session, hear, quiet)
+    except (TransportError, Malformed) as error:
+        message = f"who spoke with {session.agent} is not known, so it counts as a person: {error}"
+        unheard.append(Finding(UNKNOWN_TALK, message))
+        return replace(session, talked_at=session.at)
+
+
+def _with_last_word(session: Session, hear: Ask, quiet: timedelta) -> Session:
+    """The session with the person's last word in it. Raises TransportError and Malformed."""
     if session.at is None or session.for_programs or _AGENT.match(session.key) is None:
         return session
     since = (session.listed_at or session.at) - quiet
     if session.at < since:
         return session
-    try:
-        return replace(session, talked_at=heard_last(hear, session.key, since=since, otherwise=session.at))
-    except (TransportError, Malformed) as error:
-        message = f"who spoke with {session.agent} is not known, so it counts as a person: {error}"
-        unheard.append(Finding(UNKNOWN_TALK, message))
-        return replace(session, talked_at=session.at)
+    return replace(session, talked_at=heard_last(hear, session.key, since=since, otherwise=session.at))
 
 
 def _sessions(ask: Ask, parameters: Mapping[str, Any]) -> Iterator[Session]:

@@ -11,13 +11,21 @@ from typing import Any
 
 from heartbeat.errors import UsageError
 from heartbeat.roster.model import Roster
-from heartbeat.systems.base import Deadline, FailureKind, Source, Transport, TransportedSource, TransportError
+from heartbeat.systems.base import (
+    Deadline,
+    FailureKind,
+    PartlyHeardError,
+    Source,
+    Transport,
+    TransportedSource,
+    TransportError,
+)
 from heartbeat.systems.openclaw.cards import saved_cards
 from heartbeat.systems.openclaw.cli import CommandTransport
 from heartbeat.systems.openclaw.discovery import shown_url, state_directory
 from heartbeat.systems.openclaw.gateway import GatewayTransport
 from heartbeat.systems.openclaw.owners import Team
-from heartbeat.systems.openclaw.sessions import presences
+from heartbeat.systems.openclaw.sessions import Spoken, presences
 from heartbeat.systems.openclaw.workboard import SOURCE, translate
 from heartbeat.systems.saved_file import SavedFile
 from heartbeat.task import Presence
@@ -31,19 +39,32 @@ class WorkBoard(TransportedSource):
 
     def hear(self, agents: Collection[str], deadline: Deadline, now: datetime) -> tuple[Presence, ...]:
         """The sessions of these agents in which somebody spoke lately, by the first way to the Gateway that works.
-        Raises TransportError."""
+        Raises TransportError, as a PartlyHeardError where only some of them could not be heard."""
+        places = {agent: place for place, agent in enumerate(agents)}
         ways = [each for each in self.transports if isinstance(each, GatewayTransport | CommandTransport)]
         present = [way for way in ways if way.absent() is None]
         failed = TransportError(FailureKind.NOT_CONFIGURED, "there is no way to the Gateway")
         for index, way in enumerate(present):
             share = deadline if index == len(present) - 1 else deadline.at_most(deadline.left() / 2)
             try:
-                found = way.talks(lambda name: self.team.owner(name).id in agents, share)
+                found = way.talks(lambda name: places.get(self.team.owner(name).id), share)
             except TransportError as error:
                 failed = error
                 continue
-            return presences(found, self.team, now)
+            return self._told(found, now)
         raise failed
+
+    def _told(self, found: Spoken, now: datetime) -> tuple[Presence, ...]:
+        said = presences(found.sessions, self.team, now)
+        if not found.unheard:
+            return said
+        error = next(iter(found.unheard.values()))
+        raise PartlyHeardError(
+            error.kind if isinstance(error, TransportError) else FailureKind.BAD_OUTPUT,
+            str(error),
+            heard=said,
+            unheard=frozenset(self.team.owner(name).id for name in found.unheard),
+        )
 
 
 def build(settings: Mapping[str, Any], roster: Roster, environment: Mapping[str, str]) -> Source:
