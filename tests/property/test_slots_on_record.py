@@ -190,7 +190,9 @@ def assert_on_record(life: Life) -> None:
             assert miss.first not in counted or counted[miss.first][-1] == miss.last
             spans = counted.get(miss.first, [])
             others = [other for other in misses if other != miss]
-            sure = [slot for slot in spans if slot not in answered and not any(_lies_in(slot, other) for other in others)]
+            sure = [
+                slot for slot in spans if slot not in answered and not any(_lies_in(slot, other) for other in others)
+            ]
             assert not spans or len(sure) <= miss.count <= len(spans), "those that a clock ahead answered do not count"
         began = next(receipt.slot for receipt in reversed(receipts) if receipt.slot is not None)
         latest = max(answered)
