@@ -41,10 +41,11 @@ _elsewhere = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
 
 def _kept_there() -> frozenset[Path]:
-    """What heartbeat keeps in the real directories, by name: rosters' states, and watchdogs' notebooks. Not what lies
-    in a state, where a real team may beat meanwhile."""
+    """What heartbeat keeps in the real directories, by name: rosters' states, watchdogs' notebooks, units of the
+    machine. Not what lies in a state, where a real team may beat meanwhile."""
     found = (path for place in _REAL for pattern in ("*", "watchdog/*") for path in place.glob(pattern))
-    return frozenset(path for path in found if path.suffix != ".tmp")
+    units = Path("/etc/systemd/system").glob("heartbeat*")
+    return frozenset((*units, *(path for path in found if path.suffix != ".tmp")))
 
 
 @pytest.fixture(scope="session", autouse=True)

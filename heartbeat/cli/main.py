@@ -124,7 +124,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: whoever started us wants us to outlive it
         signal.signal(signal.SIGHUP, _stop)
     try:
-        ended = application()(standalone_mode=False)
+        ended = application()(prog_name="heartbeat", standalone_mode=False)
         raise SystemExit(ended if isinstance(ended, int) else Exit.OK)
     except SystemExit as end:
         _end(end)
