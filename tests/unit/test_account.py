@@ -51,7 +51,7 @@ def test_whom_the_units_name_is_who_they_run_as() -> None:
 
 
 def test_an_account_takes_its_own_home_along_and_nothing_of_ours() -> None:
-    around = {"HOME": "/root", "XDG_STATE_HOME": "/root/state", "PATH": "/bin"}
+    around = {"HOME": "/home/ops", "XDG_STATE_HOME": "/home/ops/state", "PATH": "/bin"}
     assert WRITER.environment(around) == {"HOME": "/home/writer", "PATH": "/bin"}
 
 
@@ -157,7 +157,7 @@ def test_units_for_a_user_stay_that_users_and_write_where_that_user_is_at_home(
     home.mkdir()
     writer = replace(WRITER, uid=os.getuid(), home=home)
     monkeypatch.setattr("heartbeat.install.systemd.account_called", {"writer": writer}.get)
-    wish = order(team(state=None), launch=replace(launch, apart=Path("/root/.local/state/heartbeat/watchdog/x")))
+    wish = order(team(state=None), launch=replace(launch, apart=Path("/home/ops/.local/state/heartbeat/watchdog/x")))
 
     def carry_out(target: SystemdTarget, order: Order) -> tuple[Applied, ...]:
         pieces = target.installed(order.launch)

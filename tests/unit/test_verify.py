@@ -151,7 +151,7 @@ def test_a_source_that_one_beat_found_is_in_use() -> None:
 
 
 def test_S3_the_missing_part_of_one_agent_is_a_gap_of_that_agent_and_a_note_for_the_others() -> None:
-    told = "dev: the workspace /work/dev is not there"
+    told = "dev: the workspace /agents/dev is not there"
     sources = ({"name": "todo", "status": "partial", "message": told, "agents": ["dev"]},)
     found = Stage([beat(agent, sources=sources) for agent in TEAM]).verify()
     assert [each.result for each in found.rounds] == [Result.BEAT, Result.GAP]
